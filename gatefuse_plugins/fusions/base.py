@@ -1,0 +1,30 @@
+"""What every fusion is: a change of ``x`` steered by ``context``."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gatefuse_plugins.gates.ownership import OwnsGateParameters
+
+
+class Fusion(OwnsGateParameters):
+    """Base of all fusions: ``fusion(x, context, ...) -> x'``, x' shaped as x."""
+
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor,
+        condition: Tensor | None = None,
+        x_mask: Tensor | None = None,
+        context_mask: Tensor | None = None,
+        condition_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Mix ``context`` into ``x``.
+
+        Args:
+            x: stream being changed, (B, L, D).
+            context: stream mixed in, (B, M, C).
+            condition: text that steers the gates without being mixed in, (B, N, T), where a fusion has one.
+            x_mask: (B, L), True = valid. Likewise ``context_mask`` (B, M) and ``condition_mask`` (B, N).
+        """
+        raise NotImplementedError
