@@ -1,0 +1,1 @@
+"""Hosts: models that carry a fusion."""

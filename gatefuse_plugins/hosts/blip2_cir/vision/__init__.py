@@ -1,0 +1,1 @@
+"""Vision encoders: modules with ``num_features``, ``num_tokens``, ``image_size`` and images -> tokens."""

@@ -1,0 +1,1 @@
+"""Scoped recording of gate taps, and the training hook that watches them."""
