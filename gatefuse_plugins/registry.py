@@ -8,26 +8,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import LOOPS as MMENGINE_LOOPS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine import registry
 from mmengine.registry import Registry
 
 SCOPE = "gatefuse"
 
-MODELS = Registry("model", parent=MMENGINE_MODELS, scope=SCOPE, locations=["gatefuse_plugins.hosts"])
-DATASETS = Registry("dataset", parent=MMENGINE_DATASETS, scope=SCOPE, locations=["gatefuse_plugins.data"])
+MODELS = Registry("model", parent=registry.MODELS, scope=SCOPE, locations=["gatefuse_plugins.hosts"])
+DATASETS = Registry("dataset", parent=registry.DATASETS, scope=SCOPE, locations=["gatefuse_plugins.data"])
 DATA_SAMPLERS = Registry(
-    "data sampler", parent=MMENGINE_DATA_SAMPLERS, scope=SCOPE, locations=["gatefuse_plugins.data"]
+    "data sampler", parent=registry.DATA_SAMPLERS, scope=SCOPE, locations=["gatefuse_plugins.data"]
 )
-TRANSFORMS = Registry("transform", parent=MMENGINE_TRANSFORMS, scope=SCOPE, locations=["gatefuse_plugins.data"])
-METRICS = Registry("metric", parent=MMENGINE_METRICS, scope=SCOPE, locations=["gatefuse_plugins.evaluation"])
-HOOKS = Registry("hook", parent=MMENGINE_HOOKS, scope=SCOPE, locations=["gatefuse_plugins.engine"])
-LOOPS = Registry("loop", parent=MMENGINE_LOOPS, scope=SCOPE, locations=["gatefuse_plugins.engine"])
+TRANSFORMS = Registry("transform", parent=registry.TRANSFORMS, scope=SCOPE, locations=["gatefuse_plugins.data"])
+METRICS = Registry("metric", parent=registry.METRICS, scope=SCOPE, locations=["gatefuse_plugins.evaluation"])
+HOOKS = Registry("hook", parent=registry.HOOKS, scope=SCOPE, locations=["gatefuse_plugins.engine"])
+FUNCTIONS = Registry("function", parent=registry.FUNCTIONS, scope=SCOPE, locations=["gatefuse_plugins.data"])
+LOOPS = Registry("loop", parent=registry.LOOPS, scope=SCOPE, locations=["gatefuse_plugins.engine"])
+
+# The Runner looks every other kind up in the default scope too, and warns where that scope has no registry of the kind.
+_EMPTY_CHILDREN = [
+    Registry(root.name, parent=root, scope=SCOPE, locations=["gatefuse_plugins.registry"])
+    for root in (
+        registry.EVALUATOR,
+        registry.LOG_PROCESSORS,
+        registry.MODEL_WRAPPERS,
+        registry.OPTIMIZERS,
+        registry.OPTIM_WRAPPERS,
+        registry.OPTIM_WRAPPER_CONSTRUCTORS,
+        registry.PARAM_SCHEDULERS,
+        registry.RUNNERS,
+        registry.RUNNER_CONSTRUCTORS,
+        registry.VISBACKENDS,
+        registry.VISUALIZERS,
+        registry.WEIGHT_INITIALIZERS,
+    )
+]
 
 
 class ComponentRegistry(Registry):

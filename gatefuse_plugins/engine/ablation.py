@@ -1,0 +1,139 @@
+"""Arms times seeds: run each as its own process, take up an interrupted ablation where it stopped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gatefuse_plugins.errors import ConfigError, DataError
+from gatefuse_plugins.files import read_json, write_json
+
+METRICS_FILE = "metrics.json"
+TRAINING_LOG = "training_log.csv"
+_RECORD = "ablation_run.json"
+
+
+@dataclass(frozen=True)
+class AblationRun:
+    """One training of the ablation.
+
+    Attributes:
+        arm: name of the arm, the stem of its config.
+        config: config file of the arm.
+        seed: overrides the config's ``seed``.
+        work_dir: ``<ablation>/<arm>/seed_<seed>``.
+        options: further ``--cfg-options``, the same for every run.
+    """
+
+    arm: str
+    config: Path
+    seed: int
+    work_dir: Path
+    options: tuple[str, ...] = ()
+
+    def finished(self) -> bool:
+        """Whether the run has trained to its end, by its ``metrics.json``."""
+        path = self.work_dir / METRICS_FILE
+        return path.is_file() and bool(read_json(path).get("finished"))
+
+    def command(self, train_script: Path) -> list[str]:
+        """The process to start; it resumes where a checkpoint exists."""
+        options = [*self.options, f"seed={self.seed}"]
+        paths = ["--work-dir", str(self.work_dir), "--resume"]
+        return [sys.executable, str(train_script), str(self.config), *paths, "--cfg-options", *options]
+
+    def claim(self) -> None:
+        """Record in the work dir what runs there, so that results of other settings are never taken for this run's.
+
+        Raises:
+            ConfigError: the work dir belongs to a run of another config text, seed or options.
+        """
+        wanted = {"config": self.config.read_text(encoding="utf-8"), "seed": self.seed, "options": list(self.options)}
+        path = self.work_dir / _RECORD
+        if path.is_file():
+            found = read_json(path)
+            changed = [key for key in wanted if found.get(key) != wanted[key]]
+            if changed:
+                raise ConfigError(
+                    f"{self.work_dir}: holds a run with another {', '.join(changed)}; give another --work-dir, or "
+                    f"delete that folder to train it anew"
+                )
+        elif self.work_dir.is_dir() and any(self.work_dir.iterdir()):
+            raise ConfigError(f"{self.work_dir}: holds files but no run of an ablation; give another --work-dir")
+        write_json(path, wanted)
+
+
+def plan_runs(
+    configs: Sequence[str | os.PathLike[str]], seeds: Sequence[int], work_dir: Path, options: Sequence[str] = ()
+) -> list[AblationRun]:
+    """The runs in order: every arm with the first seed, then with the next, so that early results compare arms.
+
+    Raises:
+        ConfigError: a config is missing or given twice, two share a name, a seed is repeated, or none is given.
+    """
+    paths = [Path(config) for config in configs]
+    faults = [f"{path}: no such config file" for path in paths if not path.is_file()]
+    names = [path.stem for path in paths]
+    faults += [
+        f"arm {name!r} is given {names.count(name)} times" for name in sorted(set(names)) if names.count(name) > 1
+    ]
+    faults += [
+        f"seed {seed} is given {seeds.count(seed)} times" for seed in sorted(set(seeds)) if seeds.count(seed) > 1
+    ]
+    faults += [f"option {item!r} would override the seeds; use --seeds" for item in options if item.startswith("seed=")]
+    if not paths or not seeds:
+        faults.append("an ablation needs at least one config and one seed")
+    if faults:
+        raise ConfigError("; ".join(faults))
+    return [
+        AblationRun(path.stem, path, seed, work_dir / path.stem / f"seed_{seed}", tuple(options))
+        for seed in seeds
+        for path in paths
+    ]
+
+
+def run_all(
+    runs: Sequence[AblationRun], train_script: Path, announce: Callable[[str], Any] = print
+) -> list[AblationRun]:
+    """Train every run that has not finished yet, one after another; a failure does not keep the others from running.
+
+    Returns:
+        The runs that failed.
+
+    Raises:
+        ConfigError: a work dir belongs to other settings; nothing is trained then.
+    """
+    for run in runs:
+        run.claim()
+    failed = []
+    for number, run in enumerate(runs, start=1):
+        label = f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}"
+        if run.finished():
+            announce(f"{label}: finished before, kept")
+            continue
+        announce(f"{label}: {run.work_dir}")
+        code = subprocess.run(run.command(train_script), check=False).returncode
+        if code != 0 or not run.finished():
+            announce(f"{label}: failed with exit status {code}; run the same command again to resume it")
+            failed.append(run)
+    return failed
+
+
+def read_result(run: AblationRun) -> dict[str, Any]:
+    """``metrics.json`` of a finished run.
+
+    Raises:
+        DataError: it is missing, broken, of an unfinished run, or of another seed.
+    """
+    path = run.work_dir / METRICS_FILE
+    record = read_json(path)
+    if not record.get("finished"):
+        raise DataError(f"{path}: the run has not finished; run the same command again to resume it")
+    if record.get("seed") != run.seed:
+        raise DataError(f"{path}: was trained with seed {record.get('seed')}, expected {run.seed}")
+    return record

@@ -1,0 +1,131 @@
+"""Learning curves of one run, or of several side by side, from their ``training_log.csv``."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gatefuse_plugins.engine.panels import STYLES, Line, Panel, render
+from gatefuse_plugins.engine.training_log import FIXED_COLUMNS, read_training_log
+from gatefuse_plugins.errors import DataError
+
+# The metrics to read first; a panel of all eleven would show none of them.
+METRIC_ORDER = ("mean", "R@1", "R_s@1", "R@5", "R@10", "R@50")
+MAX_LINES = 8
+# GateMonitorHook's scalars: statistics of a tap, and the mean |fused - image| of a fusion.
+_GATE_MEAN = re.compile(r"gates/(?P<name>.+)/mean")
+_GATE_CHANGE = re.compile(r"gates/(?P<name>.+)/change")
+
+
+def draw_curves(
+    csv_paths_by_label: Mapping[str, str | os.PathLike[str]],
+    out_png: str | os.PathLike[str],
+    title: str | None = None,
+) -> None:
+    """Draw losses, validation metrics and gates over optimisation steps into one PNG, written atomically.
+
+    One log: a panel for all losses, one for the main validation metrics, one for the gates (mean, with a band
+    from minimum to maximum), one for what the fusion changes. Several logs: a panel per quantity (total loss, each
+    of the three main metrics, gate means, change) and a colour per log.
+
+    Args:
+        csv_paths_by_label: label of a run -> its ``training_log.csv``.
+        out_png: the picture.
+        title: heading; by default the label of a single run.
+
+    Raises:
+        DataError: no log is given, or one cannot be read.
+        ImportError: matplotlib is not installed (extra ``report``).
+    """
+    if not csv_paths_by_label:
+        raise DataError("curves: no training log given; expected at least one")
+    logs = {label: read_training_log(path) for label, path in csv_paths_by_label.items()}
+    if len(logs) == 1:
+        (label, (columns, rows)), *_ = logs.items()
+        panels, title = _single_run(columns, rows), title or label
+    else:
+        panels = _several_runs(logs)
+    render([panel for panel in panels if panel.lines], out_png, title)
+
+
+def _single_run(columns: list[str], rows: list[dict[str, str]]) -> list[Panel]:
+    losses = [name for name in columns if _is_loss(name)]
+    metrics = _metrics(columns, rows)
+    return [
+        Panel("Training losses", "loss", _lines(rows, "train", {name: name for name in losses[:MAX_LINES]})),
+        Panel("Validation", "metric value", _lines(rows, "val", {name: name for name in metrics[:6]}), marker="o"),
+        Panel("Gates: mean, band from min to max", "gate value", _gate_lines(columns, rows)[:MAX_LINES]),
+        Panel("Change by the fusion", "mean |fused - image|", _change_lines(columns, rows)[:MAX_LINES]),
+    ]
+
+
+def _several_runs(logs: Mapping[str, tuple[list[str], list[dict[str, str]]]]) -> list[Panel]:
+    ordered = {name: None for columns, rows in logs.values() for name in _metrics(columns, rows)}
+    metrics = sorted(ordered, key=_metric_rank)[:3]
+    loss = Panel("Training loss", "loss")
+    panels = {name: Panel(f"Validation {name}", name, marker="o") for name in metrics}
+    gates, changes = Panel("Gate means", "gate value"), Panel("Change by the fusion", "mean |fused - image|")
+    for colour, (label, (columns, rows)) in enumerate(logs.items()):
+        added = [(loss, _lines(rows, "train", {"loss": label}))]
+        added += [(panel, _lines(rows, "val", {name: label})) for name, panel in panels.items()]
+        for panel, lines in ((gates, _gate_lines(columns, rows)), (changes, _change_lines(columns, rows))):
+            styled = lines[: len(STYLES)]
+            added.append((panel, [Line(f"{label}: {n.label}", n.x, n.y, style=i) for i, n in enumerate(styled)]))
+        for panel, lines in added:
+            panel.lines += [replace(line, colour=colour) for line in lines]
+    return [loss, *panels.values(), gates, changes]
+
+
+def _lines(rows: list[dict[str, str]], split: str, labels: Mapping[str, str]) -> list[Line]:
+    lines = []
+    for column, label in labels.items():
+        points = _points(rows, split, column)
+        if points:
+            lines.append(Line(label, list(points), list(points.values())))
+    return lines
+
+
+def _gate_lines(columns: list[str], rows: list[dict[str, str]]) -> list[Line]:
+    """A line per tap: its mean, with a band where minimum and maximum were logged at the same steps."""
+    lines = []
+    for column, name in _named(columns, _GATE_MEAN).items():
+        (line,) = _lines(rows, "train", {column: name}) or [Line(name, [], [])]
+        low, high = (_points(rows, "train", f"gates/{name}/{end}") for end in ("min", "max"))
+        if list(low) == list(high) == line.x:
+            line.low, line.high = list(low.values()), list(high.values())
+        lines.append(line)
+    return [line for line in lines if line.x]
+
+
+def _change_lines(columns: list[str], rows: list[dict[str, str]]) -> list[Line]:
+    return _lines(rows, "train", _named(columns, _GATE_CHANGE))
+
+
+def _named(columns: list[str], pattern: re.Pattern[str]) -> dict[str, str]:
+    """Column -> name of the tap or fusion, for the columns that match ``pattern``."""
+    return {column: match["name"] for column in columns if (match := pattern.fullmatch(column))}
+
+
+def _points(rows: list[dict[str, str]], split: str, column: str) -> dict[int, float]:
+    """Step -> finite value of ``column`` in the rows of ``split``."""
+    values = {int(row["step"]): float(row[column]) for row in rows if row["split"] == split and row.get(column)}
+    return {step: value for step, value in values.items() if math.isfinite(value)}
+
+
+def _is_loss(column: str) -> bool:
+    return "loss" in column and "/" not in column
+
+
+def _metrics(columns: list[str], rows: list[dict[str, str]]) -> list[str]:
+    """Columns with validation values, the ones to read first in front."""
+    training = {name for name in columns if name in FIXED_COLUMNS or name == "lr" or name.startswith("gates/")}
+    names = [name for name in columns if name not in training and _points(rows, "val", name)]
+    return sorted(names, key=_metric_rank)
+
+
+def _metric_rank(name: str) -> int:
+    short = name.rpartition("/")[2]
+    return METRIC_ORDER.index(short) if short in METRIC_ORDER else len(METRIC_ORDER)

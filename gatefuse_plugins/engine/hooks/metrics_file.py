@@ -1,0 +1,121 @@
+"""``metrics.json``: what a run reached, on which data, with which seed and config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process, master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.console import Console
+from rich.table import Table
+
+from gatefuse_plugins.engine.hooks.checkpoint import SafeCheckpointHook
+from gatefuse_plugins.errors import ConfigError
+from gatefuse_plugins.files import write_json
+from gatefuse_plugins.registry import HOOKS
+
+
+@HOOKS.register_module()
+class MetricsFileHook(Hook):
+    """Write ``metrics.json`` after each validation and at the end, then print the final table.
+
+    Keys: ``step``, ``epoch``, ``finished``, ``metrics`` (of the latest validation), ``best`` (``metric``, ``score``,
+    ``step``, ``epoch``, ``checkpoint``, ``metrics``; null without ``save_best``), ``dataset`` (identity, null where the
+    config carries none), ``seed`` and ``config`` (path). The dataset's identity, ``cfg.dataset_identity``, is stamped
+    into ``meta.dataset_identity`` of every checkpoint too, so that no figure is mistaken for another data set's.
+
+    Args:
+        filename: name of the file in the work dir.
+        console: where the table is printed; by default stdout.
+
+    Raises:
+        ConfigError: before training, where the run has no ``SafeCheckpointHook`` to record its validations.
+    """
+
+    priority = "LOWEST"  # after SafeCheckpointHook, which decides what is best and records it
+
+    def __init__(self, filename: str = "metrics.json", console: Console | None = None) -> None:
+        self.filename = filename
+        self.console = console
+        self._trained = False
+
+    def before_train(self, runner: Runner) -> None:
+        """Check that the validations will be recorded."""
+        if not any(isinstance(hook, SafeCheckpointHook) for hook in runner.hooks):
+            raise ConfigError(
+                "MetricsFileHook: reads what SafeCheckpointHook records; expected "
+                "default_hooks.checkpoint=dict(type='gatefuse.SafeCheckpointHook', interval=...)"
+            )
+        self._trained = True
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Stamp the dataset's identity into the checkpoint."""
+        checkpoint["meta"]["dataset_identity"] = dataset_identity(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Write the file with this validation's results."""
+        if self._trained and metrics and is_main_process():
+            self._write(runner, finished=False)
+
+    @master_only
+    def after_train(self, runner: Runner) -> None:
+        """Mark the run as finished."""
+        self._write(runner, finished=True)
+
+    @master_only
+    def after_run(self, runner: Runner) -> None:
+        """Print the metric table and where to find what."""
+        if self._trained:
+            self._print(runner)
+
+    def _write(self, runner: Runner, finished: bool) -> None:
+        info = runner.message_hub.runtime_info
+        latest = info.get("latest_validation") or {"step": runner.iter, "epoch": runner.epoch, "metrics": None}
+        best = info.get("best_validation")
+        write_json(
+            Path(runner.work_dir, self.filename),
+            {
+                **latest,
+                "finished": finished,
+                "best": best and {**best, "checkpoint": str(info["best_ckpt"])},
+                "dataset": dataset_identity(runner),
+                "seed": runner.seed,
+                "config": str(runner.cfg.filename) if runner.cfg.filename else None,
+            },
+        )
+
+    def _print(self, runner: Runner) -> None:
+        console = self.console or Console()
+        info = runner.message_hub.runtime_info
+        latest, best = info.get("latest_validation"), info.get("best_validation")
+        if latest:
+            table = Table(title=f"validation on {_name(dataset_identity(runner))}")
+            table.add_column("metric")
+            table.add_column(f"last (step {latest['step']})", justify="right")
+            if best:
+                table.add_column(f"best (step {best['step']})", justify="right")
+            for name, value in latest["metrics"].items():
+                table.add_row(name, f"{value:.2f}", *([f"{best['metrics'][name]:.2f}"] if best else []))
+            console.print(table)
+        places = {
+            "best checkpoint": info.get("best_ckpt"),
+            "last checkpoint": info.get("last_ckpt"),
+            **{name: Path(runner.work_dir, name) for name in (self.filename, "training_log.csv", "curves.png")},
+        }
+        for name, place in places.items():
+            if place and Path(place).is_file():
+                console.print(f"{name:>16}: {place}", soft_wrap=True, highlight=False, markup=False)
+
+
+def dataset_identity(runner: Runner) -> dict[str, Any] | None:
+    """``cfg.dataset_identity`` as a plain dict, so that a checkpoint holds no config class; None where absent."""
+    identity = runner.cfg.get("dataset_identity")
+    return identity.to_dict() if hasattr(identity, "to_dict") else identity
+
+
+def _name(identity: dict[str, Any] | None) -> str:
+    if not identity:
+        return "a data set without identity"
+    return f"{identity.get('name')} {identity.get('split', '')}{' (embedded set)' if identity.get('embedded') else ''}"

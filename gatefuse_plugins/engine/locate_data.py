@@ -1,0 +1,71 @@
+"""Whether ``data_root`` holds the real data set, holds it in part, or an embedded set has to stand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from gatefuse_plugins.data.cirr_annotations import cirr_files, cirr_root
+from gatefuse_plugins.data.fashioniq_annotations import fashioniq_files, fashioniq_root
+from gatefuse_plugins.errors import ConfigError, DataError, suggestion
+
+KINDS = ("cirr", "fashioniq")
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the data lies.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        root: folder for ``data_root``.
+        embedded: the embedded set is used.
+        reason: why, for the log.
+    """
+
+    kind: str
+    root: Path
+    embedded: bool
+    reason: str
+
+
+def locate_data(cfg: Config) -> DataPlace:
+    """Decide between ``cfg.data_root`` and the embedded set at ``cfg.embedded.root``.
+
+    Raises:
+        ConfigError: ``cfg.dataset`` is unknown.
+        DataError: ``data_root`` holds the data set in part (a set is never quietly replaced), or holds none while the
+            config allows no embedded set.
+    """
+    kind = cfg.get("dataset")
+    if kind not in KINDS:
+        raise ConfigError(f"dataset={kind!r} is unknown{suggestion(str(kind), KINDS)}")
+    data_root = Path(cfg.data_root).expanduser()
+    try:
+        expected = _expected_files(kind, data_root)
+    except DataError as error:  # no annotation folder at all
+        expected, missing = [], [str(error)]
+    else:
+        missing = [str(path) for path in expected if not path.is_file()]
+    found = [path for path in expected if path.is_file()]
+    if expected and not missing:
+        return DataPlace(kind, data_root, False, "found in data_root")
+    if found:
+        raise DataError(
+            f"data_root={str(data_root)!r} holds {kind} in part: {len(missing)} annotation files are missing, such as"
+            f" {missing[0]}; run tools/check_data.py {kind} {data_root}"
+        )
+    if not cfg.get("embedded"):
+        raise DataError(f"data_root={str(data_root)!r} holds no {kind}: {missing[0]}")
+    state = "does not exist" if not data_root.exists() else f"holds no {kind}"
+    return DataPlace(kind, Path(cfg.embedded.root), True, f"data_root={str(data_root)!r} {state}")
+
+
+def _expected_files(kind: str, data_root: Path) -> list[Path]:
+    if kind == "cirr":
+        return [path for split in ("train", "val") for path in cirr_files(cirr_root(data_root), split)]
+    root = fashioniq_root(data_root)
+    categories = ("dress", "shirt", "toptee")
+    return [path for category in categories for path in fashioniq_files(root, category, "val")]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from data_sets import cirr_record, write_cirr, write_fashioniq
+
+from gatefuse_plugins.data.checker import check_dataset
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_sound_set_has_no_faults(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_fashioniq(tmp_path, split)
+    report = check_dataset("fashioniq", tmp_path)
+    assert report.ok and report.faults == {}
+    assert report.splits["val"].width == (12, 12) and report.splits["val"].height == (9, 9)
+    assert (report.splits["train"].images, report.splits["train"].queries) == (9, 3)
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    write_cirr(tmp_path, "train", records=[cirr_record(1, 0, 0, 1) | {"reference": "dangling"}])
+    write_cirr(tmp_path, "val")
+    (tmp_path / "dev/dev-0-0.png").rename(tmp_path / "dev/dev-0-0.jpg")
+    (tmp_path / "dev/dev").mkdir()
+    (tmp_path / "dev/dev-0-1.png").rename(tmp_path / "dev/dev/dev-0-1.png")
+    (tmp_path / "dev/dev-0-2.png").unlink()
+    (tmp_path / "dev/dev-0-3.png").write_bytes(b"broken")
+    return tmp_path
+
+
+def test_all_faults_at_once(faulty: Path) -> None:
+    faults = check_dataset("cirr", faulty).faults
+    found = {kind.split(" (")[0]: items for kind, items in faults.items()}
+    assert found["images under another extension"][0].endswith("dev-0-0.jpg")
+    assert found["mislaid images"][0].endswith("dev/dev/dev-0-1.png")
+    assert found["missing images"][0].endswith("dev-0-2.png")
+    assert "dev-0-3.png" in found["unreadable images"][0]
+    assert any(items == ["dangling"] for items in faults.values())
+
+
+def test_features_of_wrong_dimensions_and_without_images(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_fashioniq(tmp_path / "set", split)
+    folder = tmp_path / "features/key"
+    folder.mkdir(parents=True)
+    header = {"format": 1, "encoder_digest": "d", "transform": "[]", "dtype": "float32", "num_tokens": 3, "width": 4}
+    (folder / "cache.json").write_text(json.dumps(header))
+    (folder / "names-0.json").write_text(json.dumps({"rows": {"dress0": 0, "dress1": 1}}))
+    (folder / "features.bin").write_bytes(bytes(2 * 5 * 4 * 4))  # two rows of 5 x 4 where 3 x 4 is stated
+    faults = check_dataset("fashioniq", tmp_path / "set", tmp_path / "features").faults
+    (wrong,) = faults["features of wrong dimensions"]
+    assert "160 bytes, no rows of 3 x 4 float32 = 48 bytes" in wrong
+    (absent,) = (items for kind, items in faults.items() if kind.startswith("images without features"))
+    assert absent == ["shared", "shirt0", "shirt1", "toptee0", "toptee1"]
+
+
+def test_tool_writes_the_report_and_exits_with_one(faulty: Path, tmp_path: Path) -> None:
+    features = tmp_path / "features"
+    features.mkdir()
+    out = tmp_path / "report.json"
+    command = [sys.executable, str(ROOT / "tools/check_data.py"), "cirr", str(faulty)]
+    options = ["--json", str(out), "--features", str(features)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    result = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    report = json.loads(out.read_text())
+    assert report["ok"] is False and report["splits"]["val"]["readable"] == 8
+    assert any("without an index" in kind for kind in report["faults"])

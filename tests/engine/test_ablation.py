@@ -1,0 +1,114 @@
+"""Ablation: planning, resuming, spread, report. Training is stood in for by a script that writes a run's files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from gatefuse_plugins.engine.ablation import plan_runs, run_all
+from gatefuse_plugins.engine.ablation_report import Spread, summarise, summary_table, write_report
+from gatefuse_plugins.errors import ConfigError, DataError
+
+FAKE_TRAIN = """
+import json, sys
+from pathlib import Path
+config, work_dir = Path(sys.argv[1]), Path(sys.argv[sys.argv.index("--work-dir") + 1])
+options = dict(item.split("=") for item in sys.argv[sys.argv.index("--cfg-options") + 1:])
+assert "--resume" in sys.argv
+with open(config.parent / "calls.txt", "a") as calls:
+    calls.write(f"{config.stem} {options}\\n")
+if (config.parent / f"fail_{config.stem}").exists():
+    sys.exit(3)
+seed = int(options["seed"])
+score = {"a": 10.0, "b": 20.0}[config.stem] + seed
+work_dir.mkdir(parents=True, exist_ok=True)
+best = {"metric": "cirr/mean", "score": score, "step": 4, "epoch": 2 + seed, "metrics": {"cirr/mean": score}}
+record = {"finished": True, "step": 6, "epoch": 3, "metrics": {"cirr/mean": 1.0}, "best": best, "seed": seed,
+          "dataset": {"name": "toy"}, "config": str(config)}
+(work_dir / "metrics.json").write_text(json.dumps(record))
+rows = "step,epoch,split,seconds,loss,cirr/mean\\n2,1,train,1.5,0.7,\\n4,2,train,3.0,0.5,\\n4,2,val,4.0,,%s\\n" % score
+(work_dir / "training_log.csv").write_text(rows)
+"""
+
+
+@pytest.fixture
+def arms(tmp_path: Path) -> list[Path]:
+    (tmp_path / "train.py").write_text(FAKE_TRAIN)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text("seed = 0\n")
+    return [tmp_path / "a.py", tmp_path / "b.py"]
+
+
+def _calls(arms: list[Path]) -> list[str]:
+    return (arms[0].parent / "calls.txt").read_text().splitlines()
+
+
+def test_plan_orders_by_seed_and_reports_all_faults(arms: list[Path], tmp_path: Path) -> None:
+    runs = plan_runs(arms, [3, 5], tmp_path / "out")
+    assert [(run.arm, run.seed) for run in runs] == [("a", 3), ("b", 3), ("a", 5), ("b", 5)]
+    assert runs[3].work_dir == tmp_path / "out" / "b" / "seed_5"
+    with pytest.raises(ConfigError) as caught:
+        plan_runs([arms[0], arms[0], tmp_path / "gone.py"], [1, 1], tmp_path, ["seed=4"])
+    for part in ("gone.py: no such config", "arm 'a' is given 2 times", "seed 1 is given 2 times", "use --seeds"):
+        assert part in str(caught.value)
+
+
+def test_finished_runs_are_kept_and_failed_ones_taken_up(arms: list[Path], tmp_path: Path) -> None:
+    runs = plan_runs(arms, [0, 1], tmp_path / "out", ["lr=1"])
+    (tmp_path / "fail_b").touch()
+    lines: list[str] = []
+    failed = run_all(runs, tmp_path / "train.py", lines.append)
+    assert [(run.arm, run.seed) for run in failed] == [("b", 0), ("b", 1)]
+    assert sum("exit status 3" in line for line in lines) == 2
+    (tmp_path / "fail_b").unlink()
+    assert run_all(runs, tmp_path / "train.py", lines.append) == []
+    calls = _calls(arms)
+    assert [call.split()[0] for call in calls] == ["a", "b", "a", "b", "b", "b"]
+    assert calls[0] == "a {'lr': '1', 'seed': '0'}"
+    assert sum("finished before" in line for line in lines) == 2
+
+
+def test_work_dir_of_other_settings_is_refused_before_training(arms: list[Path], tmp_path: Path) -> None:
+    run_all(plan_runs(arms, [0], tmp_path / "out"), tmp_path / "train.py", lambda line: None)
+    with pytest.raises(ConfigError, match="another options"):
+        run_all(plan_runs(arms, [0], tmp_path / "out", ["lr=2"]), tmp_path / "train.py", lambda line: None)
+    arms[1].write_text("seed = 7\n")
+    with pytest.raises(ConfigError, match=r"seed_0: holds a run with another config"):
+        run_all(plan_runs(arms, [0], tmp_path / "out"), tmp_path / "train.py", lambda line: None)
+    assert len(_calls(arms)) == 2
+
+
+def test_spread_is_the_sample_deviation() -> None:
+    assert Spread.of([1.0, 2.0, 4.0]).std == pytest.approx(1.5275252)
+    assert str(Spread.of([1.0, 3.0])) == "2.00 ± 1.41"
+    assert str(Spread.of([1.0])) == "1.00 ± -"
+
+
+def test_report_holds_best_metrics_epochs_and_wall_time(arms: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs the extra 'report'")
+    runs = plan_runs(arms, [0, 1], tmp_path / "out")
+    assert run_all(runs, tmp_path / "train.py", lambda line: None) == []
+    summary = write_report(runs, tmp_path / "out")
+    assert summary["a"]["cirr/mean"] == Spread(10.5, pytest.approx(0.7071068), 2)
+    assert summary["b"]["epochs to best"].mean == 2.5
+    assert summary["b"]["wall seconds"] == Spread(4.0, 0.0, 2)
+    saved = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert saved["dataset"] == ["toy"]
+    assert saved["arms"]["b"]["cirr/mean"]["mean"] == 20.5
+    assert [entry["values"]["cirr/mean"] for entry in saved["runs"]] == [10.0, 20.0, 11.0, 21.0]
+    rows = list(csv.DictReader((tmp_path / "out" / "ablation.csv").read_text().splitlines()))
+    assert rows[0] == {"arm": "a", "figure": "cirr/mean", "mean": "10.5", "std": rows[0]["std"], "seeds": "2"}
+    assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
+    assert [column.header for column in summary_table(summary, "t").columns] == ["figure", "a (2 seeds)", "b (2 seeds)"]
+
+
+def test_unfinished_run_is_no_result(arms: list[Path], tmp_path: Path) -> None:
+    runs = plan_runs(arms, [0], tmp_path / "out")
+    run_all(runs, tmp_path / "train.py", lambda line: None)
+    path = runs[0].work_dir / "metrics.json"
+    path.write_text(path.read_text().replace('"finished": true', '"finished": false'))
+    with pytest.raises(DataError, match="has not finished"):
+        summarise(runs)

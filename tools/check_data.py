@@ -1,0 +1,58 @@
+"""Check a data set on disk: ``check_data.py {cirr,fashioniq} PATH [--json FILE] [--features DIR]``.
+
+Exit status: 0 where all is well, 1 where there are faults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from gatefuse_plugins.data.base_faults import capped_list
+from gatefuse_plugins.data.cache_builder import progress_bar
+from gatefuse_plugins.data.checker import KINDS, CheckReport, check_dataset
+from gatefuse_plugins.files import write_json
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Report everything that is wrong with a data set on disk, at once.")
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("path", type=Path, help="data root")
+    parser.add_argument("--json", type=Path, help="write the full report here")
+    parser.add_argument("--features", type=Path, help="feature cache (index file or folder) to check as well")
+    return parser.parse_args()
+
+
+def show(report: CheckReport, console: Console) -> None:
+    counts = Table("split", "images", "readable", "queries", "width", "height", "notes", title=f"{report.kind} splits")
+    for split, found in report.splits.items():
+        spans = ["-" if span is None else f"{span[0]}..{span[1]}" for span in (found.width, found.height)]
+        figures = (str(found.images), str(found.readable), str(found.queries))
+        counts.add_row(split, *figures, *spans, "; ".join(found.notes))
+    console.print(counts)
+    if report.ok:
+        console.print("no faults")
+        return
+    faults = Table("fault", "count", title="faults", show_lines=True)
+    faults.add_column("offenders", overflow="fold")  # a path cut short cannot be looked up
+    for kind, items in report.faults.items():
+        faults.add_row(kind, str(len(items)), capped_list(items))
+    console.print(faults)
+
+
+def main() -> int:
+    args = parse_args()
+    with progress_bar("decoding images") as progress:
+        report = check_dataset(args.kind, args.path, args.features, progress)
+    show(report, Console())
+    if args.json:
+        write_json(args.json, report.to_dict())
+    return 0 if report.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

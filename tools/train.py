@@ -1,0 +1,36 @@
+"""Train a config: python tools/train.py configs/cirr_gated.py [--work-dir D] [--resume] [--amp] [--cfg-options k=v]."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gatefuse_plugins.launch import add_run_arguments, launch_training
+from gatefuse_plugins.errors import GatefuseError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train the model of a config.")
+    parser.add_argument("config", help="config file, such as configs/cirr_gated.py")
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        help="go on from the newest checkpoint of the work dir, or from the given file",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision (CUDA: float16 with loss scaling)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    try:
+        launch_training(parse_args())
+    except GatefuseError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
