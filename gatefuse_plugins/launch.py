@@ -31,7 +31,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work-dir", help="folder for logs, checkpoints and figures; work_dirs/CONFIG by default")
     parser.add_argument("--launcher", choices=LAUNCHERS, default="none", help="how the ranks were started")
     parser.add_argument(
-        "--cfg-options", nargs="+", metavar="KEY=VALUE", help="overrides, such as data_root=/data/cirr backbone=pretrain"
+        "--cfg-options",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="overrides, such as data_root=/data/cirr backbone=pretrain",
     )
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
@@ -97,7 +100,7 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
 def _load(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     validate_config(cfg)
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or os.path.join("work_dirs", Path(args.config).stem)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     try:
         Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -156,4 +159,3 @@ def _leftovers(checkpoint: Checkpoint, model: nn.Module, new_parts: tuple[str, .
 
 def _bare(model: nn.Module) -> nn.Module:
     return model.module if hasattr(model, "module") else model
-

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gatefuse_plugins.launch import add_run_arguments, launch_test
 from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.launch import add_run_arguments, launch_test
 
 
 def parse_args() -> argparse.Namespace:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gatefuse_plugins.launch import add_run_arguments, launch_training
 from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.launch import add_run_arguments, launch_training
 
 
 def parse_args() -> argparse.Namespace:

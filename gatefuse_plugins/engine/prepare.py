@@ -1,7 +1,7 @@
 """What has to stand on disk before a Runner is built: data, vision weights and frozen features.
 
-Everything is decided from the resolved config; only paths are written back into it. Nothing here depends on the clock or
-on chance, so two preparations of one config are the same.
+Everything is decided from the resolved config; only paths are written back into it. Nothing here depends on the clock
+or on chance, so two preparations of one config are the same.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def _announce(place: DataPlace, identity: Mapping[str, Any]) -> None:
     print_log(f"dataset: {identity['name']} at {place.root} ({place.reason})", logger="current", level=level)
     if place.embedded:
         print_log(
-            f"figures of this run are figures of {identity['name']}, not of {place.kind}; set data_root to the real set",
+            f"figures of this run are figures of {identity['name']}, not of {place.kind};"
+            " set data_root to the real set",
             logger="current",
             level=level,
         )

@@ -52,8 +52,8 @@ def cirr_metrics(similarity: Scores, reference: Indices, target: Indices, member
 
 def cirr_summary(ranks: NDArray[np.int64], in_subset: NDArray[np.int64]) -> dict[str, float]:
     """The dict of :func:`cirr_metrics` from the ranks (Nq,) of :func:`cirr_ranks`."""
-    metrics = dict(zip((f"R@{k}" for k in CIRR_KS), recall_at(ranks, CIRR_KS)))
-    metrics |= zip((f"R_s@{k}" for k in CIRR_SUBSET_KS), recall_at(in_subset, CIRR_SUBSET_KS))
+    metrics = dict(zip((f"R@{k}" for k in CIRR_KS), recall_at(ranks, CIRR_KS), strict=True))
+    metrics |= zip((f"R_s@{k}" for k in CIRR_SUBSET_KS), recall_at(in_subset, CIRR_SUBSET_KS), strict=True)
     return metrics | recall_means(metrics)
 
 
@@ -124,7 +124,9 @@ def fashioniq_summary(ranks: Mapping[str, NDArray[np.int64]]) -> dict[str, float
     if not ranks:
         raise DataError("no FashionIQ category has queries; expected at least one")
     per_category = {name: recall_at(values, FASHIONIQ_KS) for name, values in ranks.items()}
-    metrics = {f"{name}_R@{k}": value for name, row in per_category.items() for k, value in zip(FASHIONIQ_KS, row)}
-    averages = [math.fsum(column) / len(column) for column in zip(*per_category.values())]
-    metrics |= {f"R@{k}": value for k, value in zip(FASHIONIQ_KS, averages)}
+    metrics = {
+        f"{name}_R@{k}": value for name, row in per_category.items() for k, value in zip(FASHIONIQ_KS, row, strict=True)
+    }
+    averages = [math.fsum(column) / len(column) for column in zip(*per_category.values(), strict=True)]
+    metrics |= {f"R@{k}": value for k, value in zip(FASHIONIQ_KS, averages, strict=True)}
     return metrics | {"mean": math.fsum(averages) / len(averages)}

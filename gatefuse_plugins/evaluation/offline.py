@@ -156,10 +156,10 @@ def _score_submissions(
             raise DataError(f"{path}: a second file of metric {submission['metric']!r}; expected one of each")
         places = [
             names.index(entry["target_hard"]) + 1 if entry["target_hard"] in names else len(names) + max(ks)
-            for names, entry in zip(lists, entries)
+            for names, entry in zip(lists, entries, strict=True)
         ]
         known = [k for k in ks if k <= depth]
-        metrics |= {f"{prefix}{k}": value for k, value in zip(known, recall_at(np.asarray(places), known))}
+        metrics |= {f"{prefix}{k}": value for k, value in zip(known, recall_at(np.asarray(places), known), strict=True)}
     if len(metrics) == len(CIRR_KS) + len(CIRR_SUBSET_KS):
         metrics |= recall_means(metrics)
     elif {"R@5", "R_s@1"} <= metrics.keys():  # short lists still determine the selection criterion

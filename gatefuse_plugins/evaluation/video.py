@@ -33,5 +33,5 @@ def msrvtt_metrics(similarity: Scores) -> dict[str, dict[str, float]]:
 
 def _one_direction(similarity: Scores) -> dict[str, float]:
     ranks = target_ranks(similarity, np.arange(len(similarity)))
-    recalls = {f"R{k}": value for k, value in zip(MSRVTT_KS, recall_at(ranks, MSRVTT_KS))}
+    recalls = {f"R{k}": value for k, value in zip(MSRVTT_KS, recall_at(ranks, MSRVTT_KS), strict=True)}
     return recalls | {"MedianR": float(np.median(ranks)), "MeanR": float(ranks.mean())}

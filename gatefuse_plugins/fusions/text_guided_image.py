@@ -26,8 +26,8 @@ POOLS = ("masked_mean", "mean", "first")
 class TextGuidedImageFusion(Fusion):
     """Change image tokens by one text-dependent direction, gated per token and feature.
 
-    Strategies: ``residual`` I + alpha g d; ``additive`` I + alpha d (no gate); ``weighted`` g (I + d) + (1 - g) I, which
-    is algebraically ``residual`` with alpha fixed at 1 and is computed so.
+    Strategies: ``residual`` I + alpha g d; ``additive`` I + alpha d (no gate); ``weighted`` g (I + d) + (1 - g) I,
+    which is algebraically ``residual`` with alpha fixed at 1 and is computed so.
 
     With ``image_dim = text_dim = 768`` and the defaults it has exactly 2,952,193 parameters. Cost a sample of L tokens:
     ``2 L D^2 + D T`` multiply-adds for the gate (the text half of its first layer acts once a sample).
@@ -37,8 +37,8 @@ class TextGuidedImageFusion(Fusion):
         text_dim: width T of the text tokens; may differ from D.
         strategy: one of ``STRATEGIES``.
         alpha_init: start of the learned scalar alpha; unused by ``weighted``.
-        pool: text pooling: ``masked_mean`` ignores padding, ``mean`` averages padding in (upstream), ``first`` takes the
-            first token.
+        pool: text pooling: ``masked_mean`` ignores padding, ``mean`` averages padding in (upstream), ``first`` takes
+            the first token.
         text_proj: project the text to D first (the released fork).
         norm_affine: affine LayerNorm inside the MLPs (the released fork).
         text_norm: affine-free LayerNorm on the pooled text.

@@ -13,7 +13,12 @@ from gatefuse_plugins.data.scenes.edits import EDIT_KINDS, Edit, random_edit, si
 from gatefuse_plugins.data.scenes.rendering import render
 from gatefuse_plugins.data.scenes.vocabulary import COLOURS, EMPTY, NUM_CODES, decode, encode, scene_attributes
 
-RED_CIRCLE, BLUE_CIRCLE, LARGE_RED_CIRCLE, RED_SQUARE = encode(0, 0, 0), encode(0, 2, 0), encode(0, 0, 1), encode(2, 0, 0)
+RED_CIRCLE, BLUE_CIRCLE, LARGE_RED_CIRCLE, RED_SQUARE = (
+    encode(0, 0, 0),
+    encode(0, 2, 0),
+    encode(0, 0, 1),
+    encode(2, 0, 0),
+)
 
 
 def scene(**cells: int) -> tuple[int, ...]:

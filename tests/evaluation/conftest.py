@@ -28,7 +28,9 @@ class SmallCIRR:
                 "target_hard": self.gallery[target],
                 "img_set": {"id": 0, "members": [self.gallery[member] for member in members]},
             }
-            for pair, reference, target, members in zip(self.pairid, self.reference, self.target, self.members)
+            for pair, reference, target, members in zip(
+                self.pairid, self.reference, self.target, self.members, strict=True
+            )
         ]
 
 

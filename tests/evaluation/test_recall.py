@@ -24,7 +24,9 @@ def test_cirr_metrics_of_known_ranks(small):
 
 
 def test_means_of_seven_recalls():
-    recalls = dict(zip(("R@1", "R@5", "R@10", "R@50", "R_s@1", "R_s@2", "R_s@3"), (25, 50, 50, 50, 50, 50, 100)))
+    recalls = dict(
+        zip(("R@1", "R@5", "R@10", "R@50", "R_s@1", "R_s@2", "R_s@3"), (25, 50, 50, 50, 50, 50, 100), strict=True)
+    )
     means = recall_means(recalls)
     assert means["harmonic_mean"] == pytest.approx(7 / (1 / 25 + 5 / 50 + 1 / 100))
     assert means["geometric_mean"] == pytest.approx(50)

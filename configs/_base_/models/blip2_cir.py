@@ -2,7 +2,9 @@
 backbone = "tiny"
 backbones = dict(
     tiny=dict(
-        vision=dict(type="TinyPatchEncoder", image_size=48, patch_size=16, width=128, depth=2, num_heads=4, weights=None),
+        vision=dict(
+            type="TinyPatchEncoder", image_size=48, patch_size=16, width=128, depth=2, num_heads=4, weights=None
+        ),
         qformer=dict(
             type="QFormer",
             bert=None,
@@ -13,11 +15,15 @@ backbones = dict(
             max_position_embeddings=64,
             cross_attention_freq=1,
             dropout=0.0,
+            initializer_range=0.08,
         ),
         tokenizer=dict(type="CaptionTokenizer", vocabulary="tiny", max_length=24, padding="longest"),
         num_query_token=8,
         embed_dim=128,
         text_norm=True,
+        # the scenes' captions say nothing of the target without the reference: only the composed contrast learns
+        weight_rtc=0.0,
+        weight_align=0.0,
         pretrained=None,
     ),
     pretrain=dict(
@@ -27,6 +33,8 @@ backbones = dict(
         num_query_token=32,
         embed_dim=256,
         text_norm=False,
+        weight_rtc=0.4,
+        weight_align=0.4,
         pretrained="https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/blip2_pretrained.pth",
     ),
     pretrain_vitL=dict(
@@ -36,6 +44,8 @@ backbones = dict(
         num_query_token=32,
         embed_dim=256,
         text_norm=False,
+        weight_rtc=0.4,
+        weight_align=0.4,
         pretrained="https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/blip2_pretrained_vitL.pth",
     ),
 )
@@ -49,6 +59,6 @@ model = dict(
     num_query_token="${backbones.${backbone}.num_query_token}",
     embed_dim="${backbones.${backbone}.embed_dim}",
     fusion="${fusion}",
-    weight_rtc=0.4,
-    weight_align=0.4,
+    weight_rtc="${backbones.${backbone}.weight_rtc}",
+    weight_align="${backbones.${backbone}.weight_align}",
 )

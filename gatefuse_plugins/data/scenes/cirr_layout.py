@@ -53,7 +53,8 @@ def _write_annotations(root: Path, config: SceneSetConfig) -> dict[str, Scene]:
         names = [_name(split, index, config.cluster_size) for index in range(num_images)]
         paths = [_path(split, name, index // config.cluster_size) for index, name in enumerate(names)]
         captions = [
-            _caption(query, names, split, next_pair + number, next_cluster) for number, query in enumerate(drawn.queries)
+            _caption(query, names, split, next_pair + number, next_cluster)
+            for number, query in enumerate(drawn.queries)
         ]
         write_json(root / "cirr" / "captions" / f"cap.rc2.{split}.json", captions, indent=None)
         write_json(root / "cirr" / "image_splits" / f"split.rc2.{split}.json", _split_file(names, paths), indent=None)

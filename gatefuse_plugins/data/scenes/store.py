@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import shutil
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,8 @@ def _verified(root: Path, expected: dict[str, Any]) -> dict[str, Any]:
     if differing:
         described = {key: found.get(key) if isinstance(found, dict) else found for key in differing}
         raise DataError(
-            f"{root}: holds another embedded set ({described}), expected { {key: expected[key] for key in differing} }; "
+            f"{root}: holds another embedded set ({described}), expected"
+            f" { {key: expected[key] for key in differing} }; "
             "name another folder, or delete this one to have it made anew"
         )
     digest = _digest(root)
@@ -122,7 +122,7 @@ def _write_attributes(path: Path, images: dict[str, Scene]) -> None:
 
 def _write_images(root: Path, images: dict[str, Scene], image_size: int, progress: Progress | None) -> None:
     paths = list(images)
-    for folder in sorted({os.path.dirname(path) for path in paths}):
+    for folder in sorted({str(PurePosixPath(path).parent) for path in paths}):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for start in range(0, len(paths), _RENDER_CHUNK):
         chunk = paths[start : start + _RENDER_CHUNK]

@@ -172,9 +172,7 @@ class ComposedRetrievalNetwork(nn.Module):
             result["loss_align"] = F.mse_loss(fused.mean(dim=1), prompt)
         if self.patch_proj is not None:
             patches = F.normalize(self.patch_proj(target_tokens), dim=-1)
-            result["loss_patch"] = contrast(
-                loss_fn.max_token_similarity(query, loss_fn.gather_with_grad(patches))
-            )
+            result["loss_patch"] = contrast(loss_fn.max_token_similarity(query, loss_fn.gather_with_grad(patches)))
         return result
 
     def _temperature(self) -> Tensor:

@@ -80,7 +80,12 @@ def build_clip_vit_l(image_size: int = 224, weights: str | None = None, precisio
 
     path = locate_file(weights, CLIP_VIT_L_URL, "model.vision.weights")
     vit = VisionTransformer(
-        input_resolution=image_size, patch_size=PATCH_SIZE, width=1024, layers=22, heads=16, use_grad_checkpointing=False
+        input_resolution=image_size,
+        patch_size=PATCH_SIZE,
+        width=1024,
+        layers=22,
+        heads=16,
+        use_grad_checkpointing=False,
     )
     _load(vit, path, interpolate_pos_embed)
     return _finish(vit, 1024, image_size, precision)

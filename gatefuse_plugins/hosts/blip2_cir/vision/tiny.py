@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class TinyPatchEncoder(nn.Module):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        if not os.path.isfile(weights):
+        if not Path(weights).is_file():
             raise WeightsUnavailableError(
                 f"TinyPatchEncoder: weights={str(weights)!r} is no file; expected a tiny-*.safetensors that "
                 "pretrain_vision.load_or_pretrain wrote, or None for random weights"
@@ -89,4 +90,6 @@ class TinyPatchEncoder(nn.Module):
         try:
             self.load_state_dict(load_file(weights))
         except (SafetensorError, RuntimeError) as error:
-            raise CheckpointError(f"TinyPatchEncoder: {weights} does not hold this encoder's weights: {error}") from error
+            raise CheckpointError(
+                f"TinyPatchEncoder: {weights} does not hold this encoder's weights: {error}"
+            ) from error

@@ -1,0 +1,207 @@
+"""Pre-trains the tiny vision encoder on the attributes of the embedded scenes; afterwards it is frozen, as a ViT is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gatefuse_plugins.data.scenes.reading import attributes_file, read_training_images
+from gatefuse_plugins.data.scenes.vocabulary import COLOUR_NAMES, GRID, NUM_CELLS, SHAPES, SIZES
+from gatefuse_plugins.data.transforms import CLIP_MEAN, CLIP_STD
+from gatefuse_plugins.errors import ConfigError, DataError
+from gatefuse_plugins.files import atomic_writer, file_digest
+from gatefuse_plugins.hosts.blip2_cir.vision.tiny import TinyPatchEncoder
+from gatefuse_plugins.registry import MODELS
+
+_CLASSES = {"shape": len(SHAPES) + 1, "colour": len(COLOUR_NAMES), "size": len(SIZES), "position": NUM_CELLS}
+_MIN_HELD_OUT = 64
+_EVALUATION_BATCH = 500
+
+Progress = Callable[[int, int, float], None]
+"""Called with (steps done, steps in all, loss)."""
+
+
+class CellHeads(nn.Module):
+    """Linear read-outs, shared by all cells, of shape (the last class: empty), colour, size and position.
+
+    Position is asked for too: a Q-Former's cross-attention adds none, so "top left" must be readable from the tokens.
+    """
+
+    def __init__(self, width: int, tokens_per_side: int) -> None:
+        super().__init__()
+        if tokens_per_side % GRID:
+            near = max(1, round(tokens_per_side / GRID)) * GRID
+            raise ConfigError(f"{tokens_per_side} patches a side do not tile the {GRID}x{GRID} scene grid; try {near}")
+        self.tokens_per_side = tokens_per_side
+        self.heads = nn.ModuleDict({name: nn.Linear(width, classes) for name, classes in _CLASSES.items()})
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Logits ``(B, 9, classes)`` by attribute, from encoder tokens ``(B, 1 + tokens_per_side ** 2, width)``."""
+        side = self.tokens_per_side
+        patches = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        cells = functional.avg_pool2d(patches, side // GRID).flatten(2).transpose(1, 2)
+        return {name: head(cells) for name, head in self.heads.items()}
+
+
+def pretrain_tiny_encoder(
+    encoder: TinyPatchEncoder,
+    images: NDArray[np.uint8],
+    attributes: NDArray[np.int8],
+    steps: int = 300,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    seed: int = 0,
+    held_out: float = 0.1,
+    progress: Progress | None = None,
+) -> dict[str, float]:
+    """Train ``encoder`` in place (AdamW, OneCycle) to predict each cell's attributes; the heads are thrown away.
+
+    Args:
+        images: ``(N, S, S, 3)``.
+        attributes: ``(N, 9, 3)`` shape, colour and size indices, -1 where a cell is empty.
+        steps: optimizer steps; the result depends on these and the seed alone, never on the clock.
+        held_out: share of the images that is never trained on, at least 64 images.
+        progress: called with (steps done, steps in all, loss).
+
+    Returns:
+        Held-out accuracy by attribute (shape, colour, size, position, and ``scene``: all cells of an image right in
+        everything) and the last ``loss``. Colour and size count over filled cells.
+
+    Raises:
+        DataError: images and attributes do not fit each other or the encoder, or are too few.
+    """
+    num_held_out = max(_MIN_HELD_OUT, round(held_out * len(images)))
+    _check_arrays(encoder, images, attributes, num_held_out)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        heads = CellHeads(encoder.num_features, encoder.image_size // encoder.patch_size)
+        order = torch.randperm(len(images)).numpy()
+        test, train = order[:num_held_out], order[num_held_out:]
+        parameters = [*encoder.parameters(), *heads.parameters()]
+        optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2))
+        encoder.train()
+        last_loss = float("nan")
+        for step in range(steps):
+            chosen = train[torch.randint(len(train), (batch_size,)).numpy()]
+            loss = _loss(heads(encoder(normalise(images[chosen]))), _targets(attributes[chosen]))
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            last_loss = loss.item()
+            if progress is not None:
+                progress(step + 1, steps, last_loss)
+    encoder.eval()
+    return _accuracy(encoder, heads, images[test], attributes[test]) | {"loss": last_loss}
+
+
+def load_or_pretrain(
+    root: Path,
+    encoder_cfg: dict[str, Any],
+    steps: int = 300,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    seed: int = 0,
+    progress: Progress | None = None,
+    report: Callable[[dict[str, float]], None] | None = None,
+) -> Path:
+    """The weights file ``root/vision/tiny-HASH.safetensors``, pre-trained on the embedded set at ``root`` if absent.
+
+    The hash covers the encoder's config, the schedule and the set's attributes, so another of either makes another
+    file. Training images are those of the training split alone.
+
+    Args:
+        encoder_cfg: MODELS config of the encoder; its ``weights`` are ignored.
+        report: called with the held-out accuracy after pre-training (not when the file was there already).
+
+    Raises:
+        DataError: ``root`` holds no embedded set.
+    """
+    root = Path(root)
+    shape_cfg = {key: value for key, value in encoder_cfg.items() if key != "weights"}
+    schedule = {"steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed}
+    recipe = json.dumps(
+        {"encoder": shape_cfg, **schedule, "attributes": file_digest(attributes_file(root))}, sort_keys=True
+    )
+    path = root / "vision" / f"tiny-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.safetensors"
+    if path.is_file():
+        return path
+    images, attributes = read_training_images(root)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        encoder = MODELS.build({**shape_cfg, "weights": None})
+    accuracy = pretrain_tiny_encoder(encoder, images, attributes, steps, batch_size, lr, seed, progress=progress)
+    _save(encoder, path, {"recipe": recipe, "accuracy": json.dumps(accuracy)})
+    if report is not None:
+        report(accuracy)
+    return path
+
+
+def normalise(images: NDArray[np.uint8]) -> Tensor:
+    """Float images ``(B, 3, S, S)``, normalised as CLIP's are, from bytes ``(B, S, S, 3)``."""
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    return (pixels - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
+
+
+def _targets(attributes: NDArray[np.int8]) -> dict[str, Tensor]:
+    """Class indices ``(B, 9)`` by attribute; -100, which cross-entropy ignores, where an empty cell has none."""
+    shape, colour, size = torch.from_numpy(attributes.astype(np.int64)).unbind(-1)
+    empty = shape < 0
+    return {
+        "shape": shape.masked_fill(empty, len(SHAPES)),
+        "colour": colour.masked_fill(empty, -100),
+        "size": size.masked_fill(empty, -100),
+        "position": torch.arange(NUM_CELLS).expand_as(shape),
+    }
+
+
+def _loss(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    terms = [functional.cross_entropy(logits[name].flatten(0, 1), targets[name].flatten()) for name in _CLASSES]
+    return torch.stack(terms).sum()
+
+
+@torch.no_grad()
+def _accuracy(
+    encoder: TinyPatchEncoder, heads: CellHeads, images: NDArray[np.uint8], attributes: NDArray[np.int8]
+) -> dict[str, float]:
+    chunks = [images[start : start + _EVALUATION_BATCH] for start in range(0, len(images), _EVALUATION_BATCH)]
+    outputs = [heads(encoder(normalise(chunk))) for chunk in chunks]
+    accuracy = {}
+    scene_right = torch.ones(len(images), dtype=torch.bool)
+    for name, target in _targets(attributes).items():
+        predicted = torch.cat([output[name].argmax(-1) for output in outputs])
+        asked = target >= 0
+        right = predicted == target
+        accuracy[name] = right[asked].float().mean().item()
+        scene_right &= (right | ~asked).all(dim=1)
+    return accuracy | {"scene": scene_right.float().mean().item()}
+
+
+def _check_arrays(
+    encoder: TinyPatchEncoder, images: NDArray[np.uint8], attributes: NDArray[np.int8], num_held_out: int
+) -> None:
+    side = encoder.image_size
+    if images.shape[1:] != (side, side, 3):
+        raise DataError(f"images of shape {images.shape}: the encoder expects (N, {side}, {side}, 3)")
+    if attributes.shape != (len(images), NUM_CELLS, 3):
+        raise DataError(f"attributes of shape {attributes.shape}: expected ({len(images)}, {NUM_CELLS}, 3)")
+    if len(images) <= num_held_out:
+        raise DataError(f"{len(images)} images: expected more than the {num_held_out} that are held out")
+
+
+def _save(encoder: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    from safetensors.torch import save
+
+    with atomic_writer(path) as stream:
+        stream.write(save({name: value.contiguous() for name, value in encoder.state_dict().items()}, metadata))
