@@ -52,8 +52,8 @@ class ComponentRegistry(Registry):
     """
 
     def _register_module(self, module: Any, module_name: Any = None, force: bool = False) -> None:
+        MODELS._register_module(module, module_name, force)  # first: a name taken there must not be entered here
         super()._register_module(module, module_name, force)
-        MODELS._register_module(module, module_name, force)
 
 
 GATES = ComponentRegistry("gate", scope=SCOPE, locations=["gatefuse_plugins.gates"])
