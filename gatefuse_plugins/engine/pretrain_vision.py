@@ -79,8 +79,10 @@ def pretrain_tiny_encoder(
     Raises:
         DataError: images and attributes do not fit each other or the encoder, or are too few.
     """
+    if steps < 1:
+        raise ConfigError(f"pretrain_tiny_encoder: steps={steps} must be positive; nearest: 1")
     num_held_out = max(_MIN_HELD_OUT, round(held_out * len(images)))
-    _check_arrays(encoder, images, attributes, num_held_out)
+    _check_arrays(encoder.image_size, images, attributes, num_held_out)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         heads = CellHeads(encoder.num_features, encoder.image_size // encoder.patch_size)
@@ -90,7 +92,6 @@ def pretrain_tiny_encoder(
         optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2))
         encoder.train()
-        last_loss = float("nan")
         for step in range(steps):
             chosen = train[torch.randint(len(train), (batch_size,)).numpy()]
             loss = _loss(heads(encoder(normalise(images[chosen]))), _targets(attributes[chosen]))
@@ -99,11 +100,10 @@ def pretrain_tiny_encoder(
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()
-            last_loss = loss.item()
             if progress is not None:
-                progress(step + 1, steps, last_loss)
+                progress(step + 1, steps, loss.item())
     encoder.eval()
-    return _accuracy(encoder, heads, images[test], attributes[test]) | {"loss": last_loss}
+    return _accuracy(encoder, heads, images[test], attributes[test]) | {"loss": loss.item()}
 
 
 def load_or_pretrain(
@@ -175,8 +175,7 @@ def _loss(logits: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
 def _accuracy(
     encoder: TinyPatchEncoder, heads: CellHeads, images: NDArray[np.uint8], attributes: NDArray[np.int8]
 ) -> dict[str, float]:
-    chunks = [images[start : start + _EVALUATION_BATCH] for start in range(0, len(images), _EVALUATION_BATCH)]
-    outputs = [heads(encoder(normalise(chunk))) for chunk in chunks]
+    outputs = [heads(encoder(chunk)) for chunk in normalise(images).split(_EVALUATION_BATCH)]
     accuracy = {}
     scene_right = torch.ones(len(images), dtype=torch.bool)
     for name, target in _targets(attributes).items():
@@ -188,10 +187,7 @@ def _accuracy(
     return accuracy | {"scene": scene_right.float().mean().item()}
 
 
-def _check_arrays(
-    encoder: TinyPatchEncoder, images: NDArray[np.uint8], attributes: NDArray[np.int8], num_held_out: int
-) -> None:
-    side = encoder.image_size
+def _check_arrays(side: int, images: NDArray[np.uint8], attributes: NDArray[np.int8], num_held_out: int) -> None:
     if images.shape[1:] != (side, side, 3):
         raise DataError(f"images of shape {images.shape}: the encoder expects (N, {side}, {side}, 3)")
     if attributes.shape != (len(images), NUM_CELLS, 3):

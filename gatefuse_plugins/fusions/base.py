@@ -10,6 +10,14 @@ from gatefuse_plugins.gates.ownership import OwnsGateParameters
 class Fusion(OwnsGateParameters):
     """Base of all fusions: ``fusion(x, context, ...) -> x'``, x' shaped as x."""
 
+    @classmethod
+    def from_widths(cls, image_dim: int, text_dim: int) -> Fusion:
+        """An instance for tokens of these widths, all else at its defaults; the self-check builds fusions so.
+
+        A fusion whose constructor takes other arguments overrides this.
+        """
+        return cls(image_dim=image_dim, text_dim=text_dim)
+
     def forward(
         self,
         x: Tensor,

@@ -27,6 +27,12 @@ class SequentialFusion(Fusion):
             raise ValueError("SequentialFusion needs at least one fusion, got none")
         self.fusions = nn.ModuleList(FUSIONS.build(item) if isinstance(item, dict) else item for item in fusions)
 
+    @classmethod
+    def from_widths(cls, image_dim: int, text_dim: int) -> SequentialFusion:
+        """Where to look, then what to change there: an example of the two text-guided fusions in a row."""
+        widths = {"image_dim": image_dim, "text_dim": text_dim}
+        return cls([{"type": name, **widths} for name in ("TextGuidedSpatialAttention", "TextGuidedImageFusion")])
+
     def forward(
         self,
         x: Tensor,
