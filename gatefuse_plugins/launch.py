@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,22 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import init_dist, is_main_process
 from mmengine.logging import print_log
-from mmengine.runner import Runner
 from torch import nn
 
 import gatefuse_plugins.plugins  # noqa: F401  registers every component before a config is judged
 from gatefuse_plugins.checkpoints.loading import load_into
 from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
 from gatefuse_plugins.config import load_config, validate_config
+from gatefuse_plugins.engine.file_backend import check_writable
 from gatefuse_plugins.engine.prepare import check_vision, prepare
 from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest
-from gatefuse_plugins.errors import CheckpointError, ConfigError, DataError
+from gatefuse_plugins.engine.runner import AnnouncingRunner
+from gatefuse_plugins.errors import CheckpointError, ConfigError
 from gatefuse_plugins.files import write_json
+
+# What lavis's dependencies print while they are imported concerns neither the user nor this project.
+for _message in ("`torch.jit.script` is deprecated", "`torch.cuda.amp.custom_", "pkg_resources is deprecated"):
+    warnings.filterwarnings("ignore", message=_message)
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
@@ -54,9 +60,10 @@ def launch_training(args: argparse.Namespace) -> Path:
     prepare(cfg, state)
     cfg.pop("prepared_vision", None)
     pretrained = cfg.pop("pretrained", None)
-    runner = Runner.from_cfg(cfg)
+    runner = AnnouncingRunner.from_cfg(cfg)
     if pretrained and not cfg.resume:
         _load_pretrained(runner.model, pretrained)
+    allow_checkpoint_globals()  # only now: each safe read of a checkpoint ends by forbidding these again
     runner.train()
     return Path(cfg.work_dir)
 
@@ -76,7 +83,7 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
     cfg.load_from, cfg.resume = None, False
     # hooks that write training files have nothing to do here
     cfg.custom_hooks = []
-    runner = Runner.from_cfg(cfg)
+    runner = AnnouncingRunner.from_cfg(cfg)
     report = load_into(_bare(runner.model), checkpoint, **_leftovers(checkpoint, _bare(runner.model)))
     print_log(f"{args.checkpoint} ({checkpoint.origin}): {report}", "current")
     metrics = runner.test()
@@ -101,17 +108,13 @@ def _load(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
     validate_config(cfg)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
-    try:
-        Path(cfg.work_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"work dir {cfg.work_dir}: cannot be created ({error}); set --work-dir") from error
+    check_writable(cfg.work_dir)  # the Runner opens its log there at once
     cfg.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.launcher != "none":
         cfg.env_cfg.dist_cfg.backend = "nccl" if torch.cuda.is_available() else "gloo"
         init_dist(args.launcher, **cfg.env_cfg.dist_cfg)
         cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
-    allow_checkpoint_globals()
     return cfg
 
 

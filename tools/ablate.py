@@ -46,6 +46,9 @@ def main() -> int:
     except GatefuseError as error:
         print(f"ablate.py: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("ablate.py: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
     for run in failed:
         print(f"ablate.py: {run.arm}, seed {run.seed} failed; see {run.work_dir}", file=sys.stderr)
     return 1 if failed else 0

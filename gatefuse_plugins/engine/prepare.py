@@ -7,7 +7,6 @@ or on chance, so two preparations of one config are the same.
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from gatefuse_plugins.data.cache_builder import build_feature_cache, module_dige
 from gatefuse_plugins.data.scenes import SceneSetConfig, make_cirr_scenes, make_fashioniq_scenes
 from gatefuse_plugins.engine.locate_data import DataPlace, locate_data
 from gatefuse_plugins.engine.pretrain_vision import load_or_pretrain
+from gatefuse_plugins.engine.runner import notices
 from gatefuse_plugins.errors import CheckpointError, ConfigError
 from gatefuse_plugins.registry import DATASETS, MODELS
 
@@ -47,7 +47,8 @@ def prepare(cfg: Config, vision_state: Mapping[str, torch.Tensor] | None = None)
     barrier()
     for dataset in datasets(cfg):
         dataset["data_root"] = str(place.root)
-    identity = dict(DATASETS.build(dict(next(datasets(cfg)), features=None, transform=None)).metainfo["identity"])
+    evaluated = DATASETS.build(dict(evaluated_dataset(cfg), features=None, transform=None))
+    identity = dict(evaluated.metainfo["identity"])
     cfg.dataset_identity = identity
     _announce(place, identity)
     _prepare_vision(cfg, vision_state)
@@ -66,16 +67,18 @@ def datasets(cfg: Config) -> Iterator[ConfigDict]:
             yield loader.dataset
 
 
+def evaluated_dataset(cfg: Config) -> ConfigDict:
+    """The dataset that the metrics are about: of the test loader, else of validation, else what is trained on."""
+    for name in reversed(LOADERS):
+        if loader := cfg.get(name):
+            return loader.dataset
+    raise ConfigError(f"no dataset: expected one of {', '.join(LOADERS)}")
+
+
 def _announce(place: DataPlace, identity: Mapping[str, Any]) -> None:
-    level = logging.WARNING if place.embedded else logging.INFO
-    print_log(f"dataset: {identity['name']} at {place.root} ({place.reason})", logger="current", level=level)
-    if place.embedded:
-        print_log(
-            f"figures of this run are figures of {identity['name']}, not of {place.kind};"
-            " set data_root to the real set",
-            logger="current",
-            level=level,
-        )
+    level, lines = notices(identity, place.kind)
+    for line in (f"data at {place.root} ({place.reason})", *lines):
+        print_log(line, logger="current", level=level)
 
 
 def _make_scenes(kind: str, root: Path, options: Mapping[str, Any]) -> None:
@@ -162,9 +165,7 @@ def _prepare_features(cfg: Config) -> None:
         num_tokens=int(encoder.num_tokens),
         image_size=int(encoder.image_size),
         digest=digest,
-        _delete_=True,
     )
-    cfg.model.vision.pop("_delete_")
     if sum(p.numel() for p in encoder.parameters()) <= options.get("carry_vision_up_to", 4_000_000):
         cfg.custom_hooks = [*cfg.get("custom_hooks", []), _stamp(encoder_config, digest)]
 

@@ -27,7 +27,6 @@ _MIN_HELD_OUT = 64
 _EVALUATION_BATCH = 500
 
 Progress = Callable[[int, int, float], None]
-"""Called with (steps done, steps in all, loss)."""
 
 
 class CellHeads(nn.Module):
@@ -78,6 +77,7 @@ def pretrain_tiny_encoder(
 
     Raises:
         DataError: images and attributes do not fit each other or the encoder, or are too few.
+        ConfigError: ``steps`` is not positive, or the encoder's patches do not tile the scene grid.
     """
     if steps < 1:
         raise ConfigError(f"pretrain_tiny_encoder: steps={steps} must be positive; nearest: 1")
@@ -87,11 +87,11 @@ def pretrain_tiny_encoder(
         torch.manual_seed(seed)
         heads = CellHeads(encoder.num_features, encoder.image_size // encoder.patch_size)
         order = torch.randperm(len(images)).numpy()
-        test, train = order[:num_held_out], order[num_held_out:]
+        test, train = np.split(order, [num_held_out])
+        encoder.train()
         parameters = [*encoder.parameters(), *heads.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=max(steps, 2))
-        encoder.train()
         for step in range(steps):
             chosen = train[torch.randint(len(train), (batch_size,)).numpy()]
             loss = _loss(heads(encoder(normalise(images[chosen]))), _targets(attributes[chosen]))
@@ -118,8 +118,7 @@ def load_or_pretrain(
 ) -> Path:
     """The weights file ``root/vision/tiny-HASH.safetensors``, pre-trained on the embedded set at ``root`` if absent.
 
-    The hash covers the encoder's config, the schedule and the set's attributes, so another of either makes another
-    file. Training images are those of the training split alone.
+    The hash covers the encoder's config, the schedule and the set's attributes. Only the training split is used.
 
     Args:
         encoder_cfg: MODELS config of the encoder; its ``weights`` are ignored.
@@ -140,7 +139,7 @@ def load_or_pretrain(
     images, attributes = read_training_images(root)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = MODELS.build({**shape_cfg, "weights": None})
+        encoder = MODELS.build(shape_cfg)
     accuracy = pretrain_tiny_encoder(encoder, images, attributes, steps, batch_size, lr, seed, progress=progress)
     _save(encoder, path, {"recipe": recipe, "accuracy": json.dumps(accuracy)})
     if report is not None:
@@ -150,7 +149,7 @@ def load_or_pretrain(
 
 def normalise(images: NDArray[np.uint8]) -> Tensor:
     """Float images ``(B, 3, S, S)``, normalised as CLIP's are, from bytes ``(B, S, S, 3)``."""
-    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 255
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     return (pixels - torch.tensor(CLIP_MEAN).view(3, 1, 1)) / torch.tensor(CLIP_STD).view(3, 1, 1)
 
 
@@ -176,12 +175,10 @@ def _accuracy(
     encoder: TinyPatchEncoder, heads: CellHeads, images: NDArray[np.uint8], attributes: NDArray[np.int8]
 ) -> dict[str, float]:
     outputs = [heads(encoder(chunk)) for chunk in normalise(images).split(_EVALUATION_BATCH)]
-    accuracy = {}
-    scene_right = torch.ones(len(images), dtype=torch.bool)
+    accuracy, scene_right = {}, torch.ones(len(images), dtype=torch.bool)
     for name, target in _targets(attributes).items():
         predicted = torch.cat([output[name].argmax(-1) for output in outputs])
-        asked = target >= 0
-        right = predicted == target
+        asked, right = target >= 0, predicted == target
         accuracy[name] = right[asked].float().mean().item()
         scene_right &= (right | ~asked).all(dim=1)
     return accuracy | {"scene": scene_right.float().mean().item()}

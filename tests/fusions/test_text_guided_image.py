@@ -158,7 +158,7 @@ def test_recording_sees_the_values_and_changes_nothing() -> None:
     gate, delta = gate_and_delta(fusion, image, text)
     summary = recording.summary()
     assert summary["gate_tap"].mean == pytest.approx(gate.mean().item(), rel=1e-4)
-    assert summary["delta_tap"].min == pytest.approx(delta.min().item(), rel=1e-4)
+    assert summary["delta_tap"].minimum == pytest.approx(delta.min().item(), rel=1e-4)
 
 
 def test_wrong_widths_and_options_are_named() -> None:

@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
-
-pytest.importorskip("lavis", reason="needs the extra 'lavis'")
-
 from omegaconf import OmegaConf
-
-from gatefuse_plugins.lavis import Blip2CirGated
+from torch import Tensor
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def quiet_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread, and no local file of the user's in place of the ones under test."""
     torch.set_num_threads(1)
+    for variable in ("BERT", "BLIP2", "BLIP2_COCO", "BLIP2_VITL", "CLIP_VIT_L", "EVA_VIT_G"):
+        monkeypatch.delenv(f"GATEFUSE_{variable}", raising=False)
 
 
 @pytest.fixture
 def tiny_config() -> dict[str, Any]:
     """The ``model:`` section of the tiny YAML as a plain dict, small enough for a file in a test."""
+    from gatefuse_plugins.lavis import Blip2CirGated  # here, since a conftest cannot be skipped where lavis is missing
+
     section = OmegaConf.load(Blip2CirGated.default_config_path("tiny")).model
     config: dict[str, Any] = json.loads(json.dumps(OmegaConf.to_container(section)))
     return config

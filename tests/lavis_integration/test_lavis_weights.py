@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lavis.models
 import numpy as np
 import pytest
 import torch
@@ -16,6 +15,11 @@ from torch import Tensor
 
 from gatefuse_plugins.errors import CheckpointError
 from gatefuse_plugins.hosts.blip2_cir.text import TextBatch
+
+pytest.importorskip("lavis", reason="needs the extra 'lavis'")
+
+import lavis.models
+
 from gatefuse_plugins.lavis import Blip2CirGated
 
 ORACLE = Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "sprc_blip2_cir.npz"

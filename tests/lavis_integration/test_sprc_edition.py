@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.importorskip("lavis", reason="needs the extra 'lavis'")
+
 SCRIPT = Path(__file__).with_name("edition_numbers.py")
 ROOT = SCRIPT.parents[2]
 

@@ -20,6 +20,7 @@ custom_hooks = [
     dict(type="CSVLogHook", interval="${log_interval}"),
     dict(type="MetricsFileHook"),
     dict(type="CurvesHook"),
+    dict(type="ReportHook"),
     dict(type="ProgressHook"),
 ]
 visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")])

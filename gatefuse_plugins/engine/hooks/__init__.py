@@ -6,6 +6,7 @@ from gatefuse_plugins.engine.hooks.curves import CurvesHook
 from gatefuse_plugins.engine.hooks.metrics_file import MetricsFileHook
 from gatefuse_plugins.engine.hooks.non_finite_loss import NonFiniteLossHook
 from gatefuse_plugins.engine.hooks.progress import ProgressHook
+from gatefuse_plugins.engine.hooks.report import ReportHook
 from gatefuse_plugins.engine.hooks.step_seed import StepSeedHook
 from gatefuse_plugins.engine.hooks.vision_stamp import VisionStampHook
 
@@ -15,6 +16,7 @@ __all__ = [
     "MetricsFileHook",
     "NonFiniteLossHook",
     "ProgressHook",
+    "ReportHook",
     "SafeCheckpointHook",
     "StepSeedHook",
     "VisionStampHook",

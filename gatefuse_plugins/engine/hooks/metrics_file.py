@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ class MetricsFileHook(Hook):
 
     Keys: ``step``, ``epoch``, ``finished``, ``metrics`` (of the latest validation), ``best`` (``metric``, ``score``,
     ``step``, ``epoch``, ``checkpoint``, ``metrics``; null without ``save_best``), ``dataset`` (identity, null where the
-    config carries none), ``seed`` and ``config`` (path). The dataset's identity, ``cfg.dataset_identity``, is stamped
-    into ``meta.dataset_identity`` of every checkpoint too, so that no figure is mistaken for another data set's.
+    config carries none), ``seed``, ``config`` (path) and ``wall_seconds`` (of training, summed over resumes). The
+    dataset's identity, ``cfg.dataset_identity``, is stamped into ``meta.dataset_identity`` of every checkpoint too, so
+    that no figure is mistaken for another data set's.
 
     Args:
         filename: name of the file in the work dir.
@@ -40,6 +42,8 @@ class MetricsFileHook(Hook):
         self.filename = filename
         self.console = console
         self._trained = False
+        self._seconds_before = 0.0
+        self._started = 0.0
 
     def before_train(self, runner: Runner) -> None:
         """Check that the validations will be recorded."""
@@ -49,10 +53,17 @@ class MetricsFileHook(Hook):
                 "default_hooks.checkpoint=dict(type='gatefuse.SafeCheckpointHook', interval=...)"
             )
         self._trained = True
+        if runner.iter == 0:  # weights of another run may have been loaded; its time is not ours
+            self._seconds_before = 0.0
+        self._started = time.monotonic()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take up the clock of the run that is resumed."""
+        self._seconds_before = float(checkpoint.get("meta", {}).get("wall_seconds", 0.0))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Stamp the dataset's identity into the checkpoint."""
-        checkpoint["meta"]["dataset_identity"] = dataset_identity(runner)
+        """Stamp the dataset's identity and the time so far into the checkpoint."""
+        checkpoint["meta"].update(dataset_identity=dataset_identity(runner), wall_seconds=self._wall_seconds())
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Write the file with this validation's results."""
@@ -82,9 +93,13 @@ class MetricsFileHook(Hook):
                 "best": best and {**best, "checkpoint": str(info["best_ckpt"])},
                 "dataset": dataset_identity(runner),
                 "seed": runner.seed,
+                "wall_seconds": round(self._wall_seconds(), 2),
                 "config": str(runner.cfg.filename) if runner.cfg.filename else None,
             },
         )
+
+    def _wall_seconds(self) -> float:
+        return self._seconds_before + (time.monotonic() - self._started if self._trained else 0.0)
 
     def _print(self, runner: Runner) -> None:
         console = self.console or Console()

@@ -74,8 +74,14 @@ def build_eva_vit_g(image_size: int = 224, weights: str | None = None, precision
 
 
 @MODELS.register_module(name="ClipViTL")
-def build_clip_vit_l(image_size: int = 224, weights: str | None = None, precision: str = "fp16") -> nn.Module:
-    """CLIP ViT-L/14 without its last blocks, 1024 wide (LAVIS clip_vit.py); arguments as :func:`build_eva_vit_g`."""
+def build_clip_vit_l(
+    image_size: int = 224, weights: str | None = None, precision: str = "fp16", blocks: int = 21
+) -> nn.Module:
+    """CLIP ViT-L/14 without its last blocks, 1024 wide (LAVIS clip_vit.py); arguments as :func:`build_eva_vit_g`.
+
+    ``blocks``: 21 in stock LAVIS, which BLIP-2's released weights were trained on; SPRC's edition keeps 23, so its ViT-L
+    checkpoints need ``blocks=23``.
+    """
     from lavis.models.clip_vit import VisionTransformer, interpolate_pos_embed
 
     path = locate_file(weights, CLIP_VIT_L_URL, "model.vision.weights")
