@@ -10,5 +10,5 @@ group_size = 8
 features = dict(enabled=True, root="data/features", dtype="float16", batch_size=64, num_workers=0)
 prepare = dict(
     vision_scenes=dict(root="data/scenes_cirr", num_train_images=8000, num_train_queries=12000),
-    vision_training=dict(steps=500, batch_size=128, lr=1e-3, seed=0),
+    vision_training=dict(steps=300, batch_size=128, lr=1e-3, seed=0),
 )

@@ -18,9 +18,9 @@ custom_hooks = [
     dict(type="NonFiniteLossHook"),
     dict(type="GateMonitorHook", interval="${log_interval}"),
     dict(type="CSVLogHook", interval="${log_interval}"),
+    dict(type="ReportHook"),
     dict(type="MetricsFileHook"),
     dict(type="CurvesHook"),
-    dict(type="ReportHook"),
     dict(type="ProgressHook"),
 ]
 visualizer = dict(type="Visualizer", vis_backends=[dict(type="LocalVisBackend"), dict(type="TensorboardVisBackend")])

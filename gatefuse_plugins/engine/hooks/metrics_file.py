@@ -117,7 +117,10 @@ class MetricsFileHook(Hook):
         places = {
             "best checkpoint": info.get("best_ckpt"),
             "last checkpoint": info.get("last_ckpt"),
-            **{name: Path(runner.work_dir, name) for name in (self.filename, "training_log.csv", "curves.png")},
+            **{
+                name: Path(runner.work_dir, name)
+                for name in (self.filename, "training_log.csv", "curves.png", "REPORT.md")
+            },
         }
         for name, place in places.items():
             if place and Path(place).is_file():

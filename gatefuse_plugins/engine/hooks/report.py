@@ -26,7 +26,7 @@ class ReportHook(Hook):
         filename: name of the page in the work dir.
     """
 
-    priority = "LOWEST"  # registered after MetricsFileHook and CurvesHook, whose files it reads and shows
+    priority = "LOWEST"  # after CurvesHook; listed before MetricsFileHook, which says where the page lies
 
     def __init__(self, filename: str = "REPORT.md") -> None:
         self.filename = filename

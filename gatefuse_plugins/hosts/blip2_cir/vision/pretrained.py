@@ -79,19 +79,15 @@ def build_clip_vit_l(
 ) -> nn.Module:
     """CLIP ViT-L/14 without its last blocks, 1024 wide (LAVIS clip_vit.py); arguments as :func:`build_eva_vit_g`.
 
-    ``blocks``: 21 in stock LAVIS, which BLIP-2's released weights were trained on; SPRC's edition keeps 23, so its ViT-L
-    checkpoints need ``blocks=23``.
+    ``blocks``: 21 in stock LAVIS, which BLIP-2's released weights were trained on; SPRC's edition keeps 23, so its
+    ViT-L checkpoints need ``blocks=23``.
     """
     from lavis.models.clip_vit import VisionTransformer, interpolate_pos_embed
 
     path = locate_file(weights, CLIP_VIT_L_URL, "model.vision.weights")
-    vit = VisionTransformer(
-        input_resolution=image_size,
-        patch_size=PATCH_SIZE,
-        width=1024,
-        layers=22,
-        heads=16,
-        use_grad_checkpointing=False,
-    )
+    options: dict[str, Any] = {"input_resolution": image_size, "patch_size": PATCH_SIZE, "width": 1024}
+    vit = VisionTransformer(**options, layers=24, heads=16, use_grad_checkpointing=False)
+    # the editions disagree on how many blocks ``layers`` gives; what is kept is stated here
+    vit.transformer.resblocks = vit.transformer.resblocks[:blocks]
     _load(vit, path, interpolate_pos_embed)
     return _finish(vit, 1024, image_size, precision)
