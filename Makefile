@@ -9,8 +9,8 @@ BIN    := $(VENV)/bin
 
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --editable
 
-# Stamps are named after the content of the manifests: a fresh checkout's time stamps then force no installation.
-DIGEST := $(shell cat setup.cfg pyproject.toml | sha256sum | cut -c1-16)
+# Stamps are named after the content of the manifest: a fresh checkout's time stamps then force no installation.
+DIGEST := $(shell sha256sum < setup.cfg | cut -c1-16)
 ALL    := $(VENV)/.installed-all-$(DIGEST)
 RUN    := $(VENV)/.installed-run-$(DIGEST)
 

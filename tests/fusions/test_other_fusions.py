@@ -10,7 +10,7 @@ from gatefuse_plugins.errors import PatternError
 from gatefuse_plugins.fusions import Fusion, SequentialFusion, TextGuidedImageFusion, TextGuidedSpatialAttention
 from gatefuse_plugins.fusions.selfcheck import check_fusion, check_fusions
 from gatefuse_plugins.gates import gate_taps
-from gatefuse_plugins.registry import FUSIONS
+from gatefuse_plugins.registry import FUSIONS, MODELS
 
 D, T = 6, 4
 
@@ -100,8 +100,7 @@ def test_selfcheck_picks_up_new_fusions_and_reports_what_cannot_be_built() -> No
         (check,) = check_fusions(["NeedsMore"])
     finally:
         FUSIONS.module_dict.pop("NeedsMore")
-        from gatefuse_plugins.registry import MODELS
-
+        MODELS.module_dict.pop("NeedsMore")
         MODELS.module_dict.pop("NeedsMore")
     assert not check.passed
     assert "audio_dim" in check.faults[0]

@@ -41,7 +41,7 @@ def test_several_faults_are_reported_at_once() -> None:
         "model.qformer.hidden_size: 16 is no multiple of num_attention_heads=3; nearest: 15",
         "model.fusion.fusions.0.text_dim: 768, but the Q-Former's text embeddings are 16 wide; set 16",
         "model.fusion.fusions.1.image_dim: 768, but the vision encoder's tokens are 12 wide; set 12",
-        "model.tokenizer.max_length: 61 text tokens and 4 prompt tokens (num_query_token) need 65 positions",
+        "model.tokenizer.max_length: 4 prompt tokens (num_query_token) and 61 text tokens need 65 positions",
         "val_dataloader.dataset.transform.1.size: 8, but model.vision takes images of 10 pixels; set 10",
     ):
         assert any(fault.startswith(expected) for fault in faults), (expected, faults)
