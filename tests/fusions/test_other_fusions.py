@@ -101,7 +101,6 @@ def test_selfcheck_picks_up_new_fusions_and_reports_what_cannot_be_built() -> No
     finally:
         FUSIONS.module_dict.pop("NeedsMore")
         MODELS.module_dict.pop("NeedsMore")
-        MODELS.module_dict.pop("NeedsMore")
     assert not check.passed
     assert "audio_dim" in check.faults[0]
 

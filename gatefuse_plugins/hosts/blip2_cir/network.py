@@ -151,6 +151,7 @@ class ComposedRetrievalNetwork(nn.Module):
             target_ids: (B,) which picture each target is; needed for ``mask_duplicates``.
         """
         options = self.loss_options
+        self._project_temperature()
         text = captions if isinstance(captions, TextBatch) else self.tokenize(captions)
         query, fused = self.compose(self.image_tokens(reference), text)
         target_tokens = self.image_tokens(target)
@@ -161,8 +162,7 @@ class ComposedRetrievalNetwork(nn.Module):
             ignore = loss_fn.duplicate_mask(target_ids, loss_fn.gather_with_grad(target_ids), columns)
 
         def contrast(similarity: Tensor) -> Tensor:
-            logits = similarity / self._temperature()
-            return loss_fn.contrastive_loss(logits, columns, ignore, options.hard_negative_beta)
+            return loss_fn.contrastive_loss(similarity / self.temp, columns, ignore, options.hard_negative_beta)
 
         result = {"loss_itc": contrast(loss_fn.max_token_similarity(query, targets))}
         if options.weight_rtc:
@@ -175,10 +175,11 @@ class ComposedRetrievalNetwork(nn.Module):
             result["loss_patch"] = contrast(loss_fn.max_token_similarity(query, loss_fn.gather_with_grad(patches)))
         return result
 
-    def _temperature(self) -> Tensor:
-        floor = self.loss_options.temperature_floor
-        if floor and self.training:
-            # projection, not a clamp in the graph: a clamped parameter would get no gradient and never come back
+    def _project_temperature(self) -> None:
+        """Keep the temperature above its floor, once and before any loss has saved it for its backward pass.
+
+        A projection, not a clamp in the graph: a clamped parameter would get no gradient and never come back.
+        """
+        if self.training and self.loss_options.temperature_floor:
             with torch.no_grad():
-                self.temp.clamp_(min=floor)
-        return self.temp
+                self.temp.clamp_(min=self.loss_options.temperature_floor)
