@@ -20,7 +20,7 @@ from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
 from gatefuse_plugins.config import load_config, validate_config
 from gatefuse_plugins.engine.file_backend import check_writable
 from gatefuse_plugins.engine.prepare import check_vision, prepare
-from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest
+from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest, load_resumable
 from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import CheckpointError, ConfigError
 from gatefuse_plugins.files import write_json
@@ -56,7 +56,7 @@ def launch_training(args: argparse.Namespace) -> Path:
         _use_mixed_precision(cfg)
     resume_from = _checkpoint_to_resume(args.resume, Path(cfg.work_dir))
     cfg.resume, cfg.load_from = resume_from is not None, str(resume_from) if resume_from else None
-    state = read_checkpoint(resume_from).meta.get("vision_state") if resume_from else None
+    state = _read(resume_from).meta.get("vision_state") if resume_from else None
     prepare(cfg, state)
     cfg.pop("prepared_vision", None)
     pretrained = cfg.pop("pretrained", None)
@@ -75,7 +75,7 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
         CheckpointError: unreadable, of another model or fusion, or trained on another vision encoder.
     """
     cfg = _load(args)
-    checkpoint = read_checkpoint(args.checkpoint, trust=args.trust)
+    checkpoint = _read(args.checkpoint, args.trust)
     identity = prepare(cfg, checkpoint.meta.get("vision_state"))
     check_vision(checkpoint.meta, cfg)
     for name in ("prepared_vision", "pretrained"):
@@ -112,10 +112,31 @@ def _load(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.launcher != "none":
-        cfg.env_cfg.dist_cfg.backend = "nccl" if torch.cuda.is_available() else "gloo"
-        init_dist(args.launcher, **cfg.env_cfg.dist_cfg)
+        _join_ranks(cfg, args.launcher)
         cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
+        if not torch.cuda.is_available():
+            cfg.model_wrapper_cfg["device_ids"] = None  # mmengine would give the local rank, which names a GPU
     return cfg
+
+
+def _join_ranks(cfg: Config, launcher: str) -> None:
+    if torch.cuda.is_available():
+        cfg.env_cfg.dist_cfg.backend = "nccl"
+        init_dist(launcher, **cfg.env_cfg.dist_cfg)
+    elif launcher == "pytorch":
+        cfg.env_cfg.dist_cfg.backend = "gloo"
+        torch.distributed.init_process_group("gloo")  # mmengine's init_dist would ask for a CUDA device
+    else:
+        raise ConfigError(f"--launcher {launcher}: needs CUDA, and none is available here; use torchrun with pytorch")
+
+
+def _read(path: str | Path, trust: bool = False) -> Checkpoint:
+    """Any checkpoint; those to resume from also hold schedules, which only their own reader lets through."""
+    try:
+        content = load_resumable(path)
+    except CheckpointError:
+        return read_checkpoint(path, trust)  # weights of another origin, or a message about what is wrong
+    return Checkpoint(content["state_dict"], "mmengine", content["meta"], Path(path))
 
 
 def _use_mixed_precision(cfg: Config) -> None:

@@ -11,6 +11,9 @@ import torch
 
 from gatefuse_plugins.engine.resume import load_resumable
 
+# mmengine's one-cycle schedule divides by zero where its warm-up is a single step, as a tenth of ten is
+ONE_EPOCH = ("max_epochs=1", "pct_start=0.3")
+
 
 def csv_rows(work_dir: Path) -> list[dict[str, str]]:
     with open(work_dir / "training_log.csv", newline="", encoding="utf-8") as stream:
@@ -86,7 +89,7 @@ def test_test_tool_reproduces_the_metrics(smoke, workshop, tmp_path) -> None:
 
 
 def test_cirr_checkpoint_on_fashioniq(smoke, workshop, tmp_path) -> None:
-    sizes = ("num_train_images=300", "num_train_queries=200", "num_val_images=100", "num_val_queries=60")
+    sizes = ("num_train_images=300", "num_train_queries=200")
     status, output = workshop.run(
         "tools/test.py", "configs/fashioniq_gated.py", str(smoke[0] / "iter_20.pth"), "--work-dir", str(tmp_path),
         "--cfg-options", *workshop.options(), f"embedded.root={tmp_path / 'fashioniq'}",
@@ -99,7 +102,7 @@ def test_cirr_checkpoint_on_fashioniq(smoke, workshop, tmp_path) -> None:
 
 
 def test_arm_without_gates_trains_and_the_monitor_says_so_once(smoke, workshop) -> None:
-    status, output = workshop.run("tools/train.py", *workshop.train_arguments("ungated", "fusion=None", "max_epochs=1"))
+    status, output = workshop.run("tools/train.py", *workshop.train_arguments("ungated", "fusion=None", *ONE_EPOCH))
     assert status == 0, output
     assert output.count("no gate") == 1
     assert not [name for name in csv_rows(workshop.root / "ungated")[0] if name.startswith("gates/")]
@@ -123,7 +126,7 @@ def test_killed_run_resumes_to_the_same_weights(smoke, workshop) -> None:
 def test_two_ranks_train_to_the_end(smoke, workshop) -> None:
     status, output = workshop.run(
         "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29617", "tools/train.py",
-        *workshop.train_arguments("ranks", "max_epochs=1"), "--launcher", "pytorch",
+        *workshop.train_arguments("ranks", *ONE_EPOCH), "--launcher", "pytorch",
     )  # fmt: skip
     assert status == 0, output
     assert metrics_of(workshop.root / "ranks")["finished"] is True
