@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from gatefuse_plugins.errors import DataError
 
@@ -19,7 +20,7 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     Decoding happens here, not lazily, so that a truncated file is named by the :class:`DataError` it causes.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as image, _whole_files_only():
             image.load()
             return image.copy()
     except FileNotFoundError as error:
@@ -27,6 +28,16 @@ def read_image(path: str | os.PathLike[str]) -> Image.Image:
     # Pillow reports broken files through all of these, depending on the format and on what is broken
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"{path}: not a readable image ({error}); fetch the file again") from error
+
+
+@contextlib.contextmanager
+def _whole_files_only() -> Iterator[None]:
+    """Undo, for one decoding, that importing lavis lets Pillow fill truncated files with grey for the whole process."""
+    lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
 def missing_files(paths: Iterable[Path]) -> list[Path]:
