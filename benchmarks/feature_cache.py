@@ -86,11 +86,11 @@ def training_steps(model: Blip2ComposedRetrieval, images: Mapping[str, Path], ca
     optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-5)
 
     def step(pictures: Tensor) -> None:
-        optimizer.zero_grad(set_to_none=True)
         reference, target = pictures.split(half)
         losses = model(mode="loss", reference=reference, target=target, caption=captions)
         torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
+        optimizer.zero_grad()  # here, not before: each call starts without gradients, so peaks of the arms compare
 
     def uncached() -> None:
         step(torch.stack([transform(read_image(images[name])) for name in names]))

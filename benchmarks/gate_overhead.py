@@ -78,11 +78,11 @@ def training_steps(case: Case, batch_size: int) -> dict[str, Step]:
 
     def step(gated: bool) -> Tensor:
         model.fusion = fusion if gated else None
-        optimizer.zero_grad(set_to_none=True)
         losses = model(mode="loss", reference=reference, target=target, caption=captions)
         total = torch.stack(list(losses.values())).sum()
         total.backward()
         optimizer.step()
+        optimizer.zero_grad()  # here, not before: each call starts without gradients, so peaks of the arms compare
         return total.detach()
 
     return {"ungated": lambda: step(False), "gated": lambda: step(True)}

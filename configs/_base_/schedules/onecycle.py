@@ -1,6 +1,6 @@
 # SPRC's recipe: AdamW (0.9, 0.98), weight decay 0.05 on every parameter, one-cycle learning rate over all steps.
 lr = 1e-3
-max_epochs = 8
+max_epochs = 6
 schedule_epochs = "${max_epochs}"
 pct_start = 0.1
 optim_wrapper = dict(
