@@ -135,7 +135,7 @@ def main() -> None:
     for name in args.qformers:
         with tempfile.TemporaryDirectory() as folder:
             table.add_row(*measure(name, args.batch_size, args.rounds, Path(folder)))
-    Console().print(table)
+    Console(width=max(Console().width, 120)).print(table)  # rich folds headers at 80 columns in a pipe
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Timing:
 
 
 def time_paired(arms: Mapping[str, Step], rounds: int, warmup: int = 1) -> dict[str, Timing]:
-    """Time all arms in turn, A B A B ..., so that a slower or busier machine slows all of them alike.
+    """Time all arms in turn, A B B A A B ..., so that a slower or busier machine slows all of them alike.
 
     Args:
         arms: name -> one call of what is timed.
@@ -46,13 +46,19 @@ def time_paired(arms: Mapping[str, Step], rounds: int, warmup: int = 1) -> dict[
             step()
     peaks = {name: peak_bytes(step) for name, step in arms.items()}
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(rounds):
-        for name, step in arms.items():
+    for turn in range(rounds):
+        order = list(arms.items())
+        for name, step in order if turn % 2 == 0 else reversed(order):  # no arm always runs on the other's caches
             gc.collect()  # outside the clock, so that no arm pays for another's garbage
             start = time.perf_counter()
             step()
             seconds[name].append(time.perf_counter() - start)
     return {name: Timing(tuple(taken), peaks[name]) for name, taken in seconds.items()}
+
+
+def paired_ratio(numerator: Timing, denominator: Timing) -> float:
+    """Median over the rounds of the two arms' times in the same round: drift between rounds drops out."""
+    return statistics.median(a / b for a, b in zip(numerator.seconds, denominator.seconds, strict=True))
 
 
 def peak_bytes(step: Step) -> int:

@@ -1,8 +1,9 @@
-"""Files that are either whole or not there: atomic writes, and JSON reading that says where a file is broken."""
+"""Files that are either whole or not there: atomic writes, locks, and JSON reading that says where a file is broken."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -57,6 +58,16 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise DataError(f"{path}: no such file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); truncated download? Fetch the file again") from error
+
+
+@contextlib.contextmanager
+def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Hold an advisory lock on the file ``path`` (made where absent); processes that ask for it wait in turn."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target, "a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # let go when the file is closed, also by a crash
+        yield
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:

@@ -19,7 +19,9 @@ from gatefuse_plugins.checkpoints.loading import load_into
 from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
 from gatefuse_plugins.config import load_config, validate_config
 from gatefuse_plugins.engine.file_backend import check_writable
-from gatefuse_plugins.engine.prepare import check_vision, prepare
+from gatefuse_plugins.engine.locate_data import locate_data
+from gatefuse_plugins.engine.prepare import prepare
+from gatefuse_plugins.engine.prepare_features import check_vision
 from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest, load_resumable
 from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import CheckpointError, ConfigError
@@ -106,6 +108,10 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
 
 def _load(args: argparse.Namespace) -> Config:
     cfg = load_config(args.config, args.cfg_options)
+    if cfg.get("profile") == "auto":
+        # sizes that fit the real data set do not fit the embedded one, and which of them is there shows only now
+        profile = "embedded" if locate_data(cfg).embedded else "real"
+        cfg = load_config(args.config, [*(args.cfg_options or []), f"profile={profile}"])
     validate_config(cfg)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     check_writable(cfg.work_dir)  # the Runner opens its log there at once

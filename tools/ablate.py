@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--configs", nargs="+", required=True, metavar="CONFIG", help="one config file for each arm")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds of every arm")
     parser.add_argument("--work-dir", type=Path, default=Path("work_dirs/ablation"), help="runs and report go here")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each with its share of the cores")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="overrides for every run")
     return parser.parse_args()
 
@@ -34,7 +35,7 @@ def main() -> int:
     console = Console()
     try:
         runs = plan_runs(args.configs, args.seeds, args.work_dir, args.cfg_options)
-        failed = run_all(runs, TRAIN_SCRIPT, announce=lambda line: console.print(line, markup=False, highlight=False))
+        failed = run_all(runs, TRAIN_SCRIPT, lambda line: console.print(line, markup=False, highlight=False), args.jobs)
         done = [run for run in runs if run not in failed]
         if done:
             summary = write_report(done, args.work_dir)

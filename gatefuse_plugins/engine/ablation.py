@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,30 +99,54 @@ def plan_runs(
 
 
 def run_all(
-    runs: Sequence[AblationRun], train_script: Path, announce: Callable[[str], Any] = print
+    runs: Sequence[AblationRun], train_script: Path, announce: Callable[[str], Any] = print, jobs: int = 1
 ) -> list[AblationRun]:
-    """Train every run that has not finished yet, one after another; a failure does not keep the others from running.
+    """Train every run that has not finished yet; a failure does not keep the others from running.
+
+    Args:
+        runs: what :func:`plan_runs` planned.
+        train_script: ``tools/train.py``.
+        announce: called with a line about each run.
+        jobs: runs at a time. Above 1 each gets its share of the processor cores, and its output goes to
+            ``console.log`` in its work dir. Results do not depend on it; wall times do.
 
     Returns:
         The runs that failed.
 
     Raises:
-        ConfigError: a work dir belongs to other settings; nothing is trained then.
+        ConfigError: a work dir belongs to other settings, or ``jobs`` is below 1; nothing is trained then.
     """
+    if jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: expected 1 or more")
     for run in runs:
         run.claim()
-    failed = []
-    for number, run in enumerate(runs, start=1):
+
+    def train(numbered: tuple[int, AblationRun]) -> bool:
+        number, run = numbered
         label = f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}"
         if run.finished():
             announce(f"{label}: finished before, kept")
-            continue
+            return True
         announce(f"{label}: {run.work_dir}")
-        code = subprocess.run(run.command(train_script), check=False).returncode
-        if code != 0 or not run.finished():
-            announce(f"{label}: failed with exit status {code}; run the same command again to resume it")
-            failed.append(run)
-    return failed
+        code = _train(run.command(train_script), run.work_dir, jobs)
+        if code == 0 and run.finished():
+            return True
+        announce(f"{label}: failed with exit status {code}; run the same command again to resume it")
+        return False
+
+    with ThreadPoolExecutor(jobs) as pool:
+        succeeded = list(pool.map(train, enumerate(runs, start=1)))
+    return [run for run, good in zip(runs, succeeded, strict=True) if not good]
+
+
+def _train(command: list[str], work_dir: Path, jobs: int) -> int:
+    if jobs == 1:
+        return subprocess.run(command, check=False).returncode
+    # Threads of several trainings that share cores wait for each other far longer than they compute.
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    with open(work_dir / "console.log", "ab") as log:
+        environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+        return subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
 
 
 def read_result(run: AblationRun) -> dict[str, Any]:

@@ -105,8 +105,9 @@ def write_report(runs: Sequence[AblationRun], out: Path) -> dict[str, dict[str, 
             for name, spread in figures.items():
                 std = "-" if spread.std is None else repr(spread.std)
                 writer.writerow([arm, name, repr(spread.mean), std, spread.count])
-    single = len({run.seed for run in runs}) == 1
-    logs = {run.arm if single else f"{run.arm}, seed {run.seed}": run.work_dir / TRAINING_LOG for run in runs}
+    logs: dict[str, list[Path]] = {}
+    for run in runs:
+        logs.setdefault(run.arm, []).append(run.work_dir / TRAINING_LOG)
     draw_curves(logs, out / "ablation.png")
     return summary
 

@@ -5,15 +5,30 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gatefuse_plugins.engine.panels import STYLES, Line, Panel, render
+from gatefuse_plugins.engine.panels import STYLES, Line, Panel, mean_lines, render
 from gatefuse_plugins.engine.training_log import FIXED_COLUMNS, read_training_log
 from gatefuse_plugins.errors import DataError
 
+Log = str | os.PathLike[str]
+Table = tuple[list[str], list[dict[str, str]]]
+"""Columns and rows of a training log."""
+
 # The metrics to read first; a panel of all eleven would show none of them.
-METRIC_ORDER = ("mean", "R@1", "R_s@1", "R@5", "R@10", "R@50")
+METRIC_ORDER = (
+    "mean",
+    "R@1",
+    "R_s@1",
+    "R@5",
+    "R@10",
+    "R@50",
+    "MR-full-mAP",
+    "MR-full-R1@0.5",
+    "HL-min-VeryGood-mAP",
+    "mAP",
+)
 MAX_LINES = 8
 # GateMonitorHook's scalars: statistics of a tap, and the mean |fused - image| of a fusion.
 _GATE_MEAN = re.compile(r"gates/(?P<name>.+)/mean")
@@ -21,18 +36,19 @@ _GATE_CHANGE = re.compile(r"gates/(?P<name>.+)/change")
 
 
 def draw_curves(
-    csv_paths_by_label: Mapping[str, str | os.PathLike[str]],
+    csv_paths_by_label: Mapping[str, Log | Sequence[Log]],
     out_png: str | os.PathLike[str],
     title: str | None = None,
 ) -> None:
     """Draw losses, validation metrics and gates over optimisation steps into one PNG, written atomically.
 
-    One log: a panel for all losses, one for the main validation metrics, one for the gates (mean, with a band
-    from minimum to maximum), one for what the fusion changes. Several logs: a panel per quantity (total loss, each
-    of the three main metrics, gate means, change) and a colour per log.
+    One label: a panel for all losses, one for the main validation metrics, one for the gates (mean, with a band
+    from minimum to maximum), one for what the fusion changes. Several labels: a panel per quantity (total loss, each
+    of the three main metrics, gate means, change) and a colour per label. A label with several logs (seeds of one
+    arm) is drawn as their mean, with a band of one sample standard deviation to each side.
 
     Args:
-        csv_paths_by_label: label of a run -> its ``training_log.csv``.
+        csv_paths_by_label: label of a run -> its ``training_log.csv``, or those of its seeds.
         out_png: the picture.
         title: heading; by default the label of a single run.
 
@@ -42,9 +58,12 @@ def draw_curves(
     """
     if not csv_paths_by_label:
         raise DataError("curves: no training log given; expected at least one")
-    logs = {label: read_training_log(path) for label, path in csv_paths_by_label.items()}
-    if len(logs) == 1:
-        (label, (columns, rows)), *_ = logs.items()
+    logs = {
+        label: [read_training_log(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+        for label, paths in csv_paths_by_label.items()
+    }
+    if len(logs) == 1 and len(next(iter(logs.values()))) == 1:
+        (label, [(columns, rows)]), *_ = logs.items()
         panels, title = _single_run(columns, rows), title or label
     else:
         panels = _several_runs(logs)
@@ -58,22 +77,27 @@ def _single_run(columns: list[str], rows: list[dict[str, str]]) -> list[Panel]:
         Panel("Training losses", "loss", _lines(rows, "train", {name: name for name in losses[:MAX_LINES]})),
         Panel("Validation", "metric value", _lines(rows, "val", {name: name for name in metrics[:6]}), marker="o"),
         Panel("Gates: mean, band from min to max", "gate value", _gate_lines(columns, rows)[:MAX_LINES]),
-        Panel("Change by the fusion", "mean |fused - image|", _change_lines(columns, rows)[:MAX_LINES]),
+        Panel("Change by the fusion", "mean |fused - input|", _change_lines(columns, rows)[:MAX_LINES]),
     ]
 
 
-def _several_runs(logs: Mapping[str, tuple[list[str], list[dict[str, str]]]]) -> list[Panel]:
-    ordered = {name: None for columns, rows in logs.values() for name in _metrics(columns, rows)}
+def _several_runs(logs: Mapping[str, Sequence[Table]]) -> list[Panel]:
+    ordered = {name: None for tables in logs.values() for table in tables for name in _metrics(*table)}
     metrics = sorted(ordered, key=_metric_rank)[:3]
     loss = Panel("Training loss", "loss")
     panels = {name: Panel(f"Validation {name}", name, marker="o") for name in metrics}
-    gates, changes = Panel("Gate means", "gate value"), Panel("Change by the fusion", "mean |fused - image|")
-    for colour, (label, (columns, rows)) in enumerate(logs.items()):
-        added = [(loss, _lines(rows, "train", {"loss": label}))]
-        added += [(panel, _lines(rows, "val", {name: label})) for name, panel in panels.items()]
-        for panel, lines in ((gates, _gate_lines(columns, rows)), (changes, _change_lines(columns, rows))):
-            styled = lines[: len(STYLES)]
-            added.append((panel, [Line(f"{label}: {n.label}", n.x, n.y, style=i) for i, n in enumerate(styled)]))
+    gates, changes = Panel("Gate means", "gate value"), Panel("Change by the fusion", "mean |fused - input|")
+    for colour, (label, tables) in enumerate(logs.items()):
+        rows = [table[1] for table in tables]
+        added = [(loss, mean_lines([_lines(seed, "train", {"loss": label}) for seed in rows]))]
+        added += [
+            (panel, mean_lines([_lines(seed, "val", {name: label}) for seed in rows])) for name, panel in panels.items()
+        ]
+        for panel, find in ((gates, _gate_lines), (changes, _change_lines)):
+            # a band from minimum to maximum of the gate would be read as one of the seeds
+            found = [[Line(n.label, n.x, n.y) for n in find(*table)[: len(STYLES)]] for table in tables]
+            lines = mean_lines(found)
+            added.append((panel, [replace(n, label=f"{label}: {n.label}", style=i) for i, n in enumerate(lines)]))
         for panel, lines in added:
             panel.lines += [replace(line, colour=colour) for line in lines]
     return [loss, *panels.values(), gates, changes]

@@ -7,11 +7,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from gatefuse_plugins.data.cirr_annotations import cirr_files, cirr_root
-from gatefuse_plugins.data.fashioniq_annotations import fashioniq_files, fashioniq_root
-from gatefuse_plugins.errors import ConfigError, DataError, suggestion
-
-KINDS = ("cirr", "fashioniq")
+from gatefuse_plugins.engine.data_kinds import data_kind
+from gatefuse_plugins.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -19,7 +16,7 @@ class DataPlace:
     """Where the data lies.
 
     Attributes:
-        kind: one of ``KINDS``.
+        kind: name of the data set, as in ``cfg.dataset``.
         root: folder for ``data_root``.
         embedded: the embedded set is used.
         reason: why, for the log.
@@ -40,11 +37,10 @@ def locate_data(cfg: Config) -> DataPlace:
             config allows no embedded set.
     """
     kind = cfg.get("dataset")
-    if kind not in KINDS:
-        raise ConfigError(f"dataset={kind!r} is unknown{suggestion(str(kind), KINDS)}")
+    files = data_kind(kind).files
     data_root = Path(cfg.data_root).expanduser()
     try:
-        expected = _expected_files(kind, data_root)
+        expected = files(data_root)
     except DataError as error:  # no annotation folder at all
         expected, missing = [], [str(error)]
     else:
@@ -61,11 +57,3 @@ def locate_data(cfg: Config) -> DataPlace:
         raise DataError(f"data_root={str(data_root)!r} holds no {kind}: {missing[0]}")
     state = "does not exist" if not data_root.exists() else f"holds no {kind}"
     return DataPlace(kind, Path(cfg.embedded.root), True, f"data_root={str(data_root)!r} {state}")
-
-
-def _expected_files(kind: str, data_root: Path) -> list[Path]:
-    if kind == "cirr":
-        return [path for split in ("train", "val") for path in cirr_files(cirr_root(data_root), split)]
-    root = fashioniq_root(data_root)
-    categories = ("dress", "shirt", "toptee")
-    return [path for category in categories for path in fashioniq_files(root, category, "val")]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gatefuse_plugins.files import atomic_writer
@@ -38,6 +40,27 @@ class Panel:
     ylabel: str
     lines: list[Line] = field(default_factory=list)
     marker: str = ""
+
+
+def mean_lines(seeds: Sequence[Sequence[Line]]) -> list[Line]:
+    """The same curves of several seeds as one curve each: mean, and a band of one sample standard deviation.
+
+    A curve or a step that some seed lacks (it was stopped early) is left out. One seed is returned as it is.
+    """
+    if len(seeds) == 1:
+        return list(seeds[0])
+    merged = []
+    for first in seeds[0] if seeds else ():
+        same = [line for lines in seeds for line in lines if line.label == first.label]
+        if len(same) != len(seeds):
+            continue
+        values = [dict(zip(line.x, line.y, strict=True)) for line in same]
+        steps = sorted(set.intersection(*(set(points) for points in values)))
+        means = [statistics.fmean(points[step] for points in values) for step in steps]
+        stds = [statistics.stdev(points[step] for points in values) for step in steps]
+        low, high = ([m + sign * s for m, s in zip(means, stds, strict=True)] for sign in (-1, 1))
+        merged.append(replace(first, x=steps, y=means, low=low, high=high))
+    return [line for line in merged if line.x]
 
 
 def render(panels: list[Panel], out_png: str | os.PathLike[str], title: str | None) -> None:

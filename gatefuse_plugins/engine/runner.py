@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 from gatefuse_plugins import registry
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.registry import SCOPE
 
 # mmengine imports SCOPE.registry to fill a scope, and warns of `None.registry` where the package has another name.
@@ -42,6 +43,16 @@ class AnnouncingRunner(Runner):
             for line in lines:
                 logger.log(level, line)
         return logger
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """mmengine's, with an error that names the schedule where one of its phases would have no step."""
+        try:
+            return super().build_param_scheduler(scheduler)
+        except ZeroDivisionError as error:
+            raise ConfigError(
+                f"param_scheduler: a phase of the schedule would last 0 of {self.max_iters} steps ({scheduler}); "
+                "expected more: raise max_epochs, or change pct_start (pct_start x steps must exceed 1)"
+            ) from error
 
     def get_hooks_info(self) -> str:
         """The hooks in the order of their priority, on one line (mmengine lists them once for every stage)."""

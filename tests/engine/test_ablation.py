@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,18 @@ def test_finished_runs_are_kept_and_failed_ones_taken_up(arms: list[Path], tmp_p
     assert [call.split()[0] for call in calls] == ["a", "b", "a", "b", "b", "b"]
     assert calls[0] == "a {'lr': '1', 'seed': '0'}"
     assert sum("finished before" in line for line in lines) == 2
+
+
+def test_jobs_run_side_by_side_with_their_share_of_cores(arms: list[Path], tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    report = 'import os\nprint("threads", os.environ["OMP_NUM_THREADS"])\n'
+    script.write_text(report + FAKE_TRAIN)
+    runs = plan_runs(arms, [0, 1], tmp_path / "out")
+    (tmp_path / "fail_b").touch()
+    assert [(run.arm, run.seed) for run in run_all(runs, script, lambda line: None, jobs=2)] == [("b", 0), ("b", 1)]
+    assert (runs[0].work_dir / "console.log").read_text().startswith("threads 1" if os.cpu_count() == 2 else "threads")
+    with pytest.raises(ConfigError, match="--jobs 0"):
+        run_all(runs, script, lambda line: None, jobs=0)
 
 
 def test_work_dir_of_other_settings_is_refused_before_training(arms: list[Path], tmp_path: Path) -> None:

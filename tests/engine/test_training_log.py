@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gatefuse_plugins.engine.curves import _gate_lines, _metrics, draw_curves
+from gatefuse_plugins.engine.panels import Line, mean_lines
 from gatefuse_plugins.engine.training_log import TrainingLog, read_training_log
 from gatefuse_plugins.errors import DataError
 
@@ -65,3 +66,14 @@ def test_one_and_several_runs_make_a_picture(tmp_path):
     assert one.startswith(b"\x89PNG") and two.startswith(b"\x89PNG") and one != two
     with pytest.raises(DataError, match="no training log given"):
         draw_curves({}, tmp_path / "none.png")
+
+
+def test_seeds_merge_into_mean_and_deviation() -> None:
+    seeds = [
+        [Line("loss", [1, 2, 3], [1.0, 2.0, 3.0])],
+        [Line("loss", [1, 2], [3.0, 2.0]), Line("only here", [1], [0.0])],
+    ]
+    (line,) = mean_lines(seeds)
+    assert (line.x, line.y) == ([1, 2], [2.0, 2.0])
+    assert line.low == pytest.approx([2.0 - 2**0.5, 2.0])
+    assert line.high == pytest.approx([2.0 + 2**0.5, 2.0])

@@ -57,7 +57,7 @@ def _head(runner: Runner, metrics: dict[str, Any]) -> str:
     data = metrics.get("dataset") or {"name": "unknown data"}
     lines = [f"# {Path(str(metrics.get('config'))).stem} on {data['name']}", ""]
     if data.get("embedded"):
-        lines += ["**These are figures of an embedded set of drawn scenes and say nothing of the real data set.**", ""]
+        lines += ["**These are figures of an embedded set and say nothing of the real data set.**", ""]
     lines += [
         f"- config `{metrics.get('config')}`, seed {metrics.get('seed')}",
         f"- step {metrics['step']}, epoch {metrics['epoch']}",
