@@ -1,4 +1,4 @@
-"""Score predictions made elsewhere, or validate CIRR test-server files.
+"""Score predictions made elsewhere, or validate submission files.
 
 python tools/evaluate.py cirr --predictions recall.json recall_subset.json --annotations cap.rc2.val.json --out m.json
 python tools/evaluate.py cirr --predictions similarity.npy --annotations cap.rc2.val.json --gallery split.rc2.val.json
@@ -6,6 +6,8 @@ python tools/evaluate.py cirr --predictions recall.json --annotations cap.rc2.te
 python tools/evaluate.py fashioniq --predictions sim.dress.npy sim.shirt.npy --annotations cap.dress.val.json \\
     cap.shirt.val.json --gallery split.dress.val.json split.shirt.val.json
 python tools/evaluate.py msrvtt --predictions text_video_similarity.npy
+python tools/evaluate.py qvhighlights --predictions preds.jsonl --annotations highlight_val_release.jsonl --out m.json
+python tools/evaluate.py tvsum --predictions preds.jsonl --annotations tvsum_val.jsonl
 """
 
 from __future__ import annotations
@@ -21,44 +23,67 @@ from rich.table import Table
 
 from gatefuse_plugins.errors import GatefuseError
 from gatefuse_plugins.evaluation.arrays import GalleryOrder
+from gatefuse_plugins.evaluation.moment_offline import read_submission_of, score_qvhighlights, score_tvsum
 from gatefuse_plugins.evaluation.offline import OfflineScore, score_cirr, score_fashioniq, score_msrvtt
 from gatefuse_plugins.evaluation.validation import validate_submission
 from gatefuse_plugins.files import write_json
 
+SINGLE = {
+    "cirr": ("annotations", "gallery"),
+    "msrvtt": ("predictions",),
+    "qvhighlights": ("predictions", "annotations"),
+    "tvsum": ("predictions", "annotations"),
+}
+"""Options that take one file only."""
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", choices=("cirr", "fashioniq", "msrvtt"))
-    parser.add_argument("--predictions", nargs="+", type=Path, required=True, help="submission .json, or .npy / .npz")
-    parser.add_argument("--annotations", nargs="+", type=Path, help="caption files (not used by msrvtt)")
+    parser.add_argument("benchmark", choices=("cirr", "fashioniq", "msrvtt", "qvhighlights", "tvsum"))
+    parser.add_argument(
+        "--predictions", nargs="+", type=Path, required=True, help="submission .json or .jsonl, or .npy / .npz"
+    )
+    parser.add_argument("--annotations", nargs="+", type=Path, help="caption or label files (not used by msrvtt)")
     parser.add_argument("--gallery", nargs="+", type=Path, help="image split files: the order of similarity columns")
+    parser.add_argument("--clip-length", type=float, default=2.0, help="seconds of a clip (qvhighlights, tvsum)")
     parser.add_argument("--out", type=Path, help="write the metrics there as JSON")
-    parser.add_argument("--validate", action="store_true", help="only check CIRR submission files; exit 1 on faults")
+    parser.add_argument("--validate", action="store_true", help="only check submission files; exit 1 on faults")
     args = parser.parse_args(argv)
     if args.benchmark != "msrvtt" and not args.annotations:
         parser.error(f"{args.benchmark} needs --annotations")
     if args.benchmark == "fashioniq" and not args.gallery:
         parser.error("fashioniq needs --gallery")
-    if args.validate and args.benchmark != "cirr":
-        parser.error("--validate is for CIRR submission files")
-    single = {"msrvtt": ("predictions",), "cirr": ("annotations", "gallery")}.get(args.benchmark, ())
-    for name in single:
-        if len(getattr(args, name) or ()) > 1:
+    if args.validate and args.benchmark in ("fashioniq", "msrvtt"):
+        parser.error("--validate is for submission files of cirr, qvhighlights and tvsum")
+    if args.clip_length <= 0:
+        parser.error(f"--clip-length is {args.clip_length}, expected seconds above 0")
+    for name in SINGLE.get(args.benchmark, ()):
+        allowed = args.validate and name == "predictions"  # several files can be checked at once
+        if len(getattr(args, name) or ()) > 1 and not allowed:
             parser.error(f"{args.benchmark} takes one file for --{name}")
     return args
 
 
 def validate(args: argparse.Namespace, console: Console) -> int:
     """Print every fault of every submission file; the exit status."""
-    gallery = GalleryOrder(args.gallery[0]).names if args.gallery else None
     status = 0
     for path in args.predictions:
-        faults = validate_submission(path, args.annotations[0], gallery)
+        faults, notes = check_cirr(args, path) if args.benchmark == "cirr" else check_moments(args, path)
         console.print(f"{path}: {len(faults)} faults" if faults else f"{path}: valid", markup=False)
-        for fault in faults:
-            console.print(f"  {fault}", markup=False)
+        for line in [*faults, *(f"note: {note}" for note in notes)]:
+            console.print(f"  {line}", markup=False)
         status |= bool(faults)
     return status
+
+
+def check_cirr(args: argparse.Namespace, path: Path) -> tuple[Sequence[str], Sequence[str]]:
+    gallery = GalleryOrder(args.gallery[0]).names if args.gallery else None
+    return validate_submission(path, args.annotations[0], gallery), ()
+
+
+def check_moments(args: argparse.Namespace, path: Path) -> tuple[Sequence[str], Sequence[str]]:
+    submission, _, skipped = read_submission_of(args.benchmark, path, args.annotations[0], args.clip_length)
+    return submission.faults, [*submission.notes, *(f"no prediction of domain {domain}" for domain in skipped)]
 
 
 def score(args: argparse.Namespace) -> OfflineScore:
@@ -66,7 +91,10 @@ def score(args: argparse.Namespace) -> OfflineScore:
         return score_msrvtt(args.predictions[0])
     if args.benchmark == "fashioniq":
         return score_fashioniq(args.predictions, args.annotations, args.gallery)
-    return score_cirr(args.predictions, args.annotations[0], args.gallery[0] if args.gallery else None)
+    if args.benchmark == "cirr":
+        return score_cirr(args.predictions, args.annotations[0], args.gallery[0] if args.gallery else None)
+    score_moments = score_qvhighlights if args.benchmark == "qvhighlights" else score_tvsum
+    return score_moments(args.predictions[0], args.annotations[0], args.clip_length)
 
 
 def print_score(result: OfflineScore, console: Console) -> None:
@@ -75,8 +103,17 @@ def print_score(result: OfflineScore, console: Console) -> None:
     for name, value in result.metrics.items():
         table.add_row(name, f"{value:.3f}")
     console.print(table)
+    for note in result.notes:
+        console.print(f"note: {note}", markup=False)
     if result.unknown:
         console.print(f"not determined by these files: {', '.join(result.unknown)}", markup=False)
+
+
+def write_score(path: Path, result: OfflineScore, predictions: Sequence[Path]) -> None:
+    """``metrics`` and so on; the official structure (``brief``, ``full``, ...) stands beside them at the top."""
+    fields = asdict(result)
+    official = fields.pop("official")
+    write_json(path, fields | {"predictions": [str(file) for file in predictions]} | official)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print_score(result, console)
     if args.out:
-        write_json(args.out, asdict(result) | {"predictions": [str(path) for path in args.predictions]})
+        write_score(args.out, result, args.predictions)
         console.print(f"written: {args.out}", markup=False)
     return 0
 

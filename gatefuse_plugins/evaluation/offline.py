@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,22 @@ FASHIONIQ_CATEGORIES = ("dress", "shirt", "toptee")
 
 @dataclass(frozen=True)
 class OfflineScore:
-    """``metrics`` by name, ``queries`` scored, and in ``unknown`` the metrics that the files cannot determine."""
+    """What files made elsewhere score.
+
+    Attributes:
+        metrics: figures by name.
+        queries: how many were scored.
+        unknown: metrics that the files cannot determine.
+        notes: what is odd about the files, though scored.
+        official: the figures in the official evaluation's own structure, where that is another one.
+    """
 
     benchmark: str
     metrics: dict[str, float]
     queries: int
     unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    official: dict[str, Any] = field(default_factory=dict)
 
 
 def score_cirr(predictions: Sequence[Path], annotations: Path, gallery: Path | None = None) -> OfflineScore:
