@@ -1,4 +1,4 @@
-"""Check a data set on disk: ``check_data.py {cirr,fashioniq} PATH [--json FILE] [--features DIR]``.
+"""Check a data set on disk: ``check_data.py {cirr,fashioniq,qvhighlights,tvsum} PATH [--json FILE] [--features DIR]``.
 
 Exit status: 0 where all is well, 1 where there are faults.
 """
@@ -14,7 +14,7 @@ from rich.table import Table
 
 from gatefuse_plugins.data.base_faults import capped_list
 from gatefuse_plugins.data.cache_builder import progress_bar
-from gatefuse_plugins.data.checker import KINDS, CheckReport, check_dataset
+from gatefuse_plugins.data.checker import IMAGE_KINDS, KINDS, CheckReport, check_dataset
 from gatefuse_plugins.files import write_json
 
 
@@ -23,17 +23,40 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("path", type=Path, help="data root")
     parser.add_argument("--json", type=Path, help="write the full report here")
-    parser.add_argument("--features", type=Path, help="feature cache (index file or folder) to check as well")
+    parser.add_argument("--features", type=Path, help="feature cache or packed features to check as well")
     return parser.parse_args()
 
 
-def show(report: CheckReport, console: Console) -> None:
+def image_counts(report: CheckReport) -> Table:
     counts = Table("split", "images", "readable", "queries", "width", "height", "notes", title=f"{report.kind} splits")
     for split, found in report.splits.items():
-        spans = ["-" if span is None else f"{span[0]}..{span[1]}" for span in (found.width, found.height)]
         figures = (str(found.images), str(found.readable), str(found.queries))
-        counts.add_row(split, *figures, *spans, "; ".join(found.notes))
-    console.print(counts)
+        counts.add_row(split, *figures, span(found.width), span(found.height), "; ".join(found.notes))
+    return counts
+
+
+def moment_counts(report: CheckReport) -> Table:
+    counts = Table("split", "queries", "videos", title=f"{report.kind} splits")
+    counts.add_column("feature folder", overflow="fold")
+    for header in ("readable", "rows", "width", "notes"):
+        counts.add_column(header)
+    for split, found in report.splits.items():
+        head, notes = (split, str(found.queries), str(found.videos)), "; ".join(found.notes)
+        if not found.sources:
+            counts.add_row(*head, "-", "-", "-", "-", notes)
+        for folder, source in found.sources.items():
+            figures = (f"{source.readable} of {source.items}", span(source.rows), str(source.width or "-"))
+            counts.add_row(*head, folder, *figures, notes)
+            head, notes = ("", "", ""), ""
+    return counts
+
+
+def span(bounds: tuple[int, int] | None) -> str:
+    return "-" if bounds is None else f"{bounds[0]}..{bounds[1]}"
+
+
+def show(report: CheckReport, console: Console) -> None:
+    console.print(moment_counts(report) if report.kind not in IMAGE_KINDS else image_counts(report))
     if report.ok:
         console.print("no faults")
         return
@@ -46,7 +69,7 @@ def show(report: CheckReport, console: Console) -> None:
 
 def main() -> int:
     args = parse_args()
-    with progress_bar("decoding images") as progress:
+    with progress_bar("reading files") as progress:
         report = check_dataset(args.kind, args.path, args.features, progress)
     show(report, Console())
     if args.json:

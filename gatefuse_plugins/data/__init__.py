@@ -7,6 +7,7 @@ from gatefuse_plugins.data.cirr import CIRRDataset
 from gatefuse_plugins.data.collate import identity_collate
 from gatefuse_plugins.data.fashioniq import FashionIQDataset
 from gatefuse_plugins.data.feature_cache import FeatureCache
+from gatefuse_plugins.data.moments import QVHighlightsDataset, TVSumDataset
 from gatefuse_plugins.data.samplers import ClusterSampler
 from gatefuse_plugins.data.transforms import ClipPreprocess, SquarePad, TargetPad, build_transform, transform_key
 
@@ -16,7 +17,9 @@ __all__ = [
     "ClusterSampler",
     "FashionIQDataset",
     "FeatureCache",
+    "QVHighlightsDataset",
     "SquarePad",
+    "TVSumDataset",
     "TargetPad",
     "build_feature_cache",
     "build_transform",

@@ -17,9 +17,12 @@ from gatefuse_plugins.data.fashioniq_annotations import CATEGORIES, fashioniq_fi
 from gatefuse_plugins.data.fashioniq_annotations import SPLITS as FASHIONIQ_SPLITS
 from gatefuse_plugins.data.feature_cache import FEATURES_FILE, NAMES_PATTERN, FeatureCache
 from gatefuse_plugins.data.images import missing_files, read_image
+from gatefuse_plugins.data.moments.checking import MomentCounts, check_moments, check_packed
+from gatefuse_plugins.data.moments.places import LAYOUTS
 from gatefuse_plugins.errors import DataError
 
-KINDS = ("cirr", "fashioniq")
+IMAGE_KINDS = ("cirr", "fashioniq")
+KINDS = (*IMAGE_KINDS, *LAYOUTS)
 
 
 @dataclass
@@ -40,7 +43,7 @@ class CheckReport:
 
     kind: str
     root: str
-    splits: dict[str, SplitCounts]
+    splits: dict[str, SplitCounts] | dict[str, MomentCounts]
     faults: dict[str, list[str]]
 
     @property
@@ -58,20 +61,25 @@ def check_dataset(
     features: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
-    """Read every annotation file of the data set at ``path`` and decode every image.
+    """Read every annotation file of the data set at ``path`` and every image or feature file that they name.
 
     Args:
-        kind: ``cirr`` or ``fashioniq``.
+        kind: one of ``KINDS``.
         path: the data root.
-        features: index file or folder of a feature cache to check as well.
-        progress: called with (images decoded, images in the split).
+        features: to check as well: index file or folder of a feature cache, or root of packed moment features.
+        progress: called with (files read, files of this split or folder).
 
     Raises:
         ConfigError: unknown ``kind``. Faults of the data are reported, not raised.
     """
     check_choice("kind", kind, KINDS)
-    faults, splits, known = Faults(), {}, set()
-    elsewhere = _files_by_stem(Path(path))
+    faults = Faults()
+    if kind in LAYOUTS:
+        counts = check_moments(kind, Path(path), faults, progress)
+        if features is not None:
+            check_packed(Path(features), faults, progress)
+        return CheckReport(kind, str(path), counts, faults.by_kind)
+    splits, known, elsewhere = {}, set(), _files_by_stem(Path(path))
     for split in CIRR_SPLITS if kind == "cirr" else FASHIONIQ_SPLITS:
         try:
             annotations = _read(kind, Path(path), split, faults)
