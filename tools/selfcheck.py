@@ -1,5 +1,6 @@
 """Check every registered fusion on random tokens: ``selfcheck.py [NAME ...] [--image-dim 768 --text-dim 768]``.
 
+Fusions of video and audio get streams of ``--hidden-dim``.
 ``--imports MODULE`` registers fusions of your own first. Exit status: 0 where all pass, 1 where one fails, 2 for a name
 or module that does not exist.
 """
@@ -23,6 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", help="registered fusions (default: all)")
     parser.add_argument("--image-dim", type=int, default=768, help="width of the image tokens")
     parser.add_argument("--text-dim", type=int, default=768, help="width of the text tokens")
+    parser.add_argument("--hidden-dim", type=int, default=256, help="width of projected video, audio and query")
     parser.add_argument("--imports", nargs="*", default=[], metavar="MODULE", help="modules that register fusions")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -36,8 +38,9 @@ def show(checks: list[FusionCheck], console: Console) -> None:
         table.add_row("parameters", f"{check.parameters:,}")
         table.add_row("shapes", f"{_shape(check.input_shape)} -> {_shape(check.output_shape)}")
         table.add_row("unchanged at step 0", "yes" if check.neutral_start else "no")
-        table.add_row("gradient norm, image / text", f"{check.image_gradient:.3g} / {check.text_gradient:.3g}")
-        table.add_row("sensitivity to the text", f"{check.sensitivity:.3g}")
+        figures = " / ".join(f"{value:.3g}" for value in check.gradients.values())
+        table.add_row(f"gradient norm, {' / '.join(check.gradients)}", figures)
+        table.add_row("sensitivity to the context", f"{check.sensitivity:.3g}")
         for name, (low, high) in check.gates.items():
             table.add_row(name, f"{low:.3f} .. {high:.3f}")
         console.print(table)
@@ -56,7 +59,9 @@ def main() -> int:
     try:
         for module in args.imports:
             importlib.import_module(module)
-        checks = check_fusions(args.names or None, args.image_dim, args.text_dim, seed=args.seed)
+        checks = check_fusions(
+            args.names or None, args.image_dim, args.text_dim, seed=args.seed, hidden_dim=args.hidden_dim
+        )
     except (GatefuseError, ImportError) as error:
         print(f"selfcheck: {error}", file=sys.stderr)
         return 2

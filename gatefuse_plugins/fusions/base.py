@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from gatefuse_plugins.gates.ownership import OwnsGateParameters
 
 
 class Fusion(OwnsGateParameters):
-    """Base of all fusions: ``fusion(x, context, ...) -> x'``, x' shaped as x."""
+    """Base of all fusions: ``fusion(x, context, ...) -> x'``, x' shaped as x.
+
+    Attributes:
+        placement: where a host of video and audio calls it. ``input``: on the raw features, built with ``video_dim``
+            and ``audio_dim``; its output is ``output_dim`` wide. ``projected``: after the input projections, built with
+            ``dim``. ``None``: no fusion of video and audio.
+        uses_condition: its gates read ``condition``.
+        gated: it has gates, whose values pass taps.
+    """
+
+    placement: ClassVar[str | None] = None
+    uses_condition: ClassVar[bool] = False
+    gated: ClassVar[bool] = True
 
     @classmethod
     def from_widths(cls, image_dim: int, text_dim: int) -> Fusion:

@@ -1,53 +1,21 @@
-"""Does a fusion do what a fusion has to: use both inputs, keep the shape, keep its gates in range?"""
+"""Does a fusion do what a fusion has to: use its inputs, keep the shape, keep its gates in range?"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from gatefuse_plugins.errors import PatternError, suggestion
 from gatefuse_plugins.fusions.base import Fusion
-from gatefuse_plugins.gates import GateTap, gate_taps
+from gatefuse_plugins.fusions.selfcheck_faults import FusionCheck, find_faults
+from gatefuse_plugins.gates import gate_taps
 from gatefuse_plugins.registry import FUSIONS
 
 # A branch that enters times tanh(0) has no gradient at step 0. Fusions are judged as after some steps of training:
 # with this much noise on every parameter.
 NOISE_STD = 0.02
-
-
-@dataclass
-class FusionCheck:
-    """What one fusion was found to do.
-
-    Attributes:
-        name: registered name.
-        parameters: number of parameters.
-        input_shape, output_shape: of the image tokens, (B, L, D).
-        neutral_start: the freshly built fusion returns the image tokens unchanged.
-        image_gradient, text_gradient: norms of d(sum of output * fixed noise)/d input.
-        gates: tap name -> (smallest, largest) value seen.
-        sensitivity: mean |f(I, t1) - f(I, t2)| for two texts.
-        faults: what is wrong; empty where the fusion passes.
-    """
-
-    name: str
-    parameters: int = 0
-    input_shape: tuple[int, ...] = ()
-    output_shape: tuple[int, ...] = ()
-    neutral_start: bool = False
-    image_gradient: float = 0.0
-    text_gradient: float = 0.0
-    gates: dict[str, tuple[float, float]] = field(default_factory=dict)
-    sensitivity: float = 0.0
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        """No fault was found."""
-        return not self.faults
 
 
 def check_fusions(
@@ -58,11 +26,14 @@ def check_fusions(
     image_tokens: int = 257,
     text_tokens: int = 32,
     seed: int = 0,
+    hidden_dim: int = 256,
+    clips: int = 75,
 ) -> list[FusionCheck]:
     """Build every registered fusion (or those of ``names``) and check it on random tokens.
 
-    A fusion is built through :meth:`Fusion.from_widths`. One that cannot be built or run is a failed check, not an
-    error of this function. The global random state is left as it was.
+    Fusions of images by text are built through :meth:`Fusion.from_widths` and get ``image_tokens`` of ``image_dim``;
+    those with a ``placement`` get ``clips`` of video and audio, ``hidden_dim`` wide. One that cannot be built or
+    run is a failed check, not an error of this function. The global random state is left as it was.
 
     Raises:
         PatternError: a name is not registered.
@@ -75,31 +46,58 @@ def check_fusions(
         torch.manual_seed(seed)
         image = torch.randn(batch, image_tokens, image_dim)
         texts = torch.randn(2, batch, text_tokens, text_dim)
-        return [_check_named(name, image, texts) for name in (names or registered)]
+        video = torch.randn(batch, clips, hidden_dim)
+        audios = torch.randn(2, batch, clips, hidden_dim)
+        query = torch.randn(batch, text_tokens, hidden_dim)
+        found = []
+        for name in names or registered:
+            audio = getattr(FUSIONS.get(name), "placement", None) is not None
+            found.append(_check_named(name, *((video, audios, query) if audio else (image, texts, None))))
+        return found
 
 
-def _check_named(name: str, image: Tensor, texts: Tensor) -> FusionCheck:
+def _check_named(name: str, x: Tensor, contexts: Tensor, condition: Tensor | None) -> FusionCheck:
     try:
-        fusion = FUSIONS.get(name).from_widths(image.shape[-1], texts.shape[-1])
-        return check_fusion(name, fusion, image, texts)
+        kind = FUSIONS.get(name)
+        if kind.placement is None:
+            fusion = kind.from_widths(x.shape[-1], contexts.shape[-1])
+        elif kind.placement == "input":
+            fusion = kind(video_dim=x.shape[-1], audio_dim=contexts.shape[-1])
+        else:
+            fusion = kind(dim=x.shape[-1])
+        return check_fusion(name, fusion, x, contexts, condition)
     except Exception as error:  # a report of all fusions is worth more than the first traceback
         return FusionCheck(name, faults=[f"cannot be built or run: {type(error).__name__}: {error}"])
 
 
-def check_fusion(name: str, fusion: Fusion, image: Tensor, texts: Tensor) -> FusionCheck:
-    """Check a built fusion on ``image`` (B, L, D) with two texts (2, B, M, T); its parameters get noise added."""
-    found = FusionCheck(name, input_shape=tuple(image.shape))
+def check_fusion(
+    name: str, fusion: Fusion, x: Tensor, contexts: Tensor, condition: Tensor | None = None
+) -> FusionCheck:
+    """Check a built fusion; its parameters get noise added.
+
+    Args:
+        name: for the report.
+        fusion: what is checked.
+        x: stream being changed, (B, L, D).
+        contexts: two contexts, (2, B, M, C).
+        condition: query text (B, N, T), for fusions with a ``placement``.
+    """
+    found = FusionCheck(name, input_shape=tuple(x.shape))
     found.parameters = sum(parameter.numel() for parameter in fusion.parameters())
     fusion.eval()
     with torch.no_grad():
-        found.neutral_start = torch.equal(fusion(image, texts[0]), image)
+        found.neutral_start = torch.equal(fusion(x, contexts[0], condition), x)
         for parameter in fusion.parameters():
             parameter.add_(torch.randn_like(parameter) * NOISE_STD)
-        other = fusion(image, texts[1])
-    leaves = [image.clone().requires_grad_(), texts[0].clone().requires_grad_()]
+        other = fusion(x, contexts[1], condition)
+    streams = ("image", "text") if fusion.placement is None else ("video", "audio")
+    leaves = dict(zip(streams, (x, contexts[0]), strict=True))
+    if fusion.uses_condition and condition is not None:
+        leaves["query"] = condition
+    leaves = {key: leaf.clone().requires_grad_() for key, leaf in leaves.items()}
     handles = [tap.register_forward_hook(_watch(found, key)) for key, tap in gate_taps(fusion)]
     try:
-        output = fusion(*leaves)
+        output = fusion(*(leaves[key] for key in streams), leaves.get("query", condition))
     finally:
         for handle in handles:
             handle.remove()
@@ -107,10 +105,8 @@ def check_fusion(name: str, fusion: Fusion, image: Tensor, texts: Tensor) -> Fus
     found.sensitivity = (output - other).abs().mean().item()
     weight = torch.randn_like(output)  # a plain sum would hide gradients that cancel
     (output * weight).sum().backward()
-    found.image_gradient, found.text_gradient = (
-        0.0 if leaf.grad is None else leaf.grad.norm().item() for leaf in leaves
-    )
-    found.faults = _faults(found, fusion, output)
+    found.gradients = {key: 0.0 if leaf.grad is None else leaf.grad.norm().item() for key, leaf in leaves.items()}
+    found.faults = find_faults(found, fusion, output)
     return found
 
 
@@ -120,31 +116,3 @@ def _watch(found: FusionCheck, key: str) -> Callable[[nn.Module, tuple, Tensor],
         found.gates[key] = (min(low, value.min().item()), max(high, value.max().item()))
 
     return hook
-
-
-def _faults(found: FusionCheck, fusion: Fusion, output: Tensor) -> list[str]:
-    faults = []
-    if found.output_shape != found.input_shape:
-        faults.append(f"output shape {found.output_shape}, expected that of the input {found.input_shape}")
-    if not torch.isfinite(output).all():
-        faults.append("output is not finite")
-    for what in ("image_gradient", "text_gradient", "sensitivity"):
-        value = getattr(found, what)
-        if not 0 < value < float("inf"):
-            faults.append(f"{what} is {value}, expected a finite value above 0")
-    idle = [name for name, parameter in fusion.named_parameters() if parameter.grad is None]
-    if idle:
-        faults.append(f"parameters without gradient: {', '.join(idle)}")
-    taps = dict(gate_taps(fusion))
-    if not taps:
-        faults.append("no GateTap: its gates cannot be recorded")
-    return faults + [fault for key, tap in taps.items() for fault in _tap_faults(key, tap, found.gates.get(key))]
-
-
-def _tap_faults(key: str, tap: GateTap, seen: tuple[float, float] | None) -> list[str]:
-    if seen is None:
-        return [f"{key}: no value passed the tap"]
-    low, high = float("-inf") if tap.low is None else tap.low, float("inf") if tap.high is None else tap.high
-    if low <= seen[0] and seen[1] <= high:
-        return []
-    return [f"{key}: values {seen[0]:.3g}..{seen[1]:.3g} outside the declared range {low}..{high}"]

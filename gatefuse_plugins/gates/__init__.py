@@ -3,6 +3,7 @@
 from gatefuse_plugins.gates.concat_linear import ConcatLinear
 from gatefuse_plugins.gates.gate import GRANULARITIES, Gate
 from gatefuse_plugins.gates.ownership import gate_parameters, named_gate_parameters
+from gatefuse_plugins.gates.residual import ResidualGate
 from gatefuse_plugins.gates.sigmoid import SigmoidGate, SigmoidSquash
 from gatefuse_plugins.gates.tanh import TanhGate, TanhSquash
 from gatefuse_plugins.gates.tap import TAP_KINDS, GateTap, gate_taps
@@ -13,6 +14,7 @@ __all__ = [
     "ConcatLinear",
     "Gate",
     "GateTap",
+    "ResidualGate",
     "SigmoidGate",
     "SigmoidSquash",
     "TanhGate",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gatefuse_plugins.recording.recorder import TapStatistics
+
+# Passes that a host makes through a layer in one step at most: the batch, and its negative pairs.
+PASSES = 2
+CAUSES = ("saturation", "collapse", "closing", "dominance")
 
 
 @dataclass(frozen=True)
@@ -17,11 +22,16 @@ class GateThresholds:
         collapse_std: a gate may have collapsed when the standard deviation of its values is below this ...
         collapse_distance: ... and has when, besides, their mean is at most this far from the neutral value or from 0;
             then the context changes nothing, or nothing passes.
+        closing_level: an attention gate that can only open (range from 0, neutral at 0) is closing when its mean is
+            below this.
+        dominance_level: an FFN gate that is neutral at 0 is too strong when its root mean square is above this.
     """
 
     saturation_fraction: float = 0.95
     collapse_std: float = 1e-3
     collapse_distance: float = 1e-2
+    closing_level: float = 0.05
+    dominance_level: float = 0.5
 
     def __post_init__(self) -> None:
         if not 0 < self.saturation_fraction <= 1:
@@ -30,13 +40,18 @@ class GateThresholds:
             raise ValueError(
                 f"collapse_std {self.collapse_std} and collapse_distance {self.collapse_distance} must not be negative"
             )
+        if self.closing_level < 0 or self.dominance_level <= 0:
+            raise ValueError(
+                f"closing_level {self.closing_level} must not be negative, dominance_level {self.dominance_level} must"
+                " be above 0"
+            )
 
 
 def diagnose(name: str, tap: TapStatistics, thresholds: GateThresholds) -> dict[str, str]:
-    """Ailments of one tap: cause (``saturation``, ``collapse``) to a message that names figures and remedy."""
-    found: dict[str, str] = {}
+    """Ailments of one tap: cause (one of ``CAUSES``) to a message that names figures and remedy."""
     if tap.count == 0:
-        return found
+        return {}
+    found = _level_ailments(name, tap, thresholds)
     if tap.saturated >= thresholds.saturation_fraction:
         found["saturation"] = (
             f"gate {name} is saturated: {tap.saturated_low:.0%} of its values lie within 2 % of the range from"
@@ -44,8 +59,10 @@ def diagnose(name: str, tap: TapStatistics, thresholds: GateThresholds) -> dict[
             f" {thresholds.saturation_fraction:.0%}), so it learns next to nothing. Raise the squash's temperature,"
             " lower the learning rate, or normalise the evidence"
         )
+    # a gate of one learned number gives one value a pass: equal values are its nature, no collapse
+    varies = tap.count > PASSES
     distance = min(abs(tap.mean - tap.neutral), abs(tap.mean))
-    if tap.std < thresholds.collapse_std and distance <= thresholds.collapse_distance:
+    if varies and tap.std < thresholds.collapse_std and distance <= thresholds.collapse_distance:
         found["collapse"] = (
             f"gate {name} has collapsed: mean {tap.mean:.4g}, std {tap.std:.2g} (threshold"
             f" {thresholds.collapse_std:g}) beside the neutral value {tap.neutral:g} or 0, so every input is treated"
@@ -53,3 +70,28 @@ def diagnose(name: str, tap: TapStatistics, thresholds: GateThresholds) -> dict[
             " context varies between samples"
         )
     return found
+
+
+def _level_ailments(name: str, tap: TapStatistics, thresholds: GateThresholds) -> dict[str, str]:
+    """Ailments of audio gates, which add something new: neutral at 0, unlike gates on a branch of the host."""
+    if tap.neutral != 0:
+        return {}
+    if tap.kind == "attention" and tap.low == 0 and tap.mean < thresholds.closing_level:
+        return {
+            "closing": (
+                f"gate {name} is falling to 0: mean {tap.mean:.3g} (threshold {thresholds.closing_level:g}), so next to"
+                " no audio passes. Start it wider open: mha_gate_bias_init=1.5 to 2.0 (AvigateCustomFusion), or a"
+                " lower threshold_init (QueryAwareTemporalGate)"
+            )
+        }
+    strength = math.hypot(tap.mean, tap.std)
+    if tap.kind == "ffn" and strength > thresholds.dominance_level:
+        return {
+            "dominance": (
+                f"gate {name} is too strong: root mean square {strength:.3g} (threshold"
+                f" {thresholds.dominance_level:g}), so its FFN branch may outweigh the stream that it joins. Start it"
+                " weaker: ffn_gate_alpha_init=0.2 to 0.3 (AvigateCustomFusion, generation='sigmoid'), and lower the"
+                " gate's learning rate"
+            )
+        }
+    return {}

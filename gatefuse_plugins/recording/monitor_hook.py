@@ -14,7 +14,7 @@ from torch import nn
 
 from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.recording.changes import record_changes
-from gatefuse_plugins.recording.health import GateThresholds, diagnose
+from gatefuse_plugins.recording.health import CAUSES, GateThresholds, diagnose
 from gatefuse_plugins.recording.moments import Moments
 from gatefuse_plugins.recording.recorder import (
     EVERYTHING,
@@ -48,7 +48,7 @@ class GateMonitorHook(Hook):
     Args:
         interval: training steps between monitored steps.
         select: dotted glob or globs over tap names.
-        saturation_fraction, collapse_std, collapse_distance: see
+        saturation_fraction, collapse_std, collapse_distance, closing_level, dominance_level: see
             :class:`~gatefuse_plugins.recording.health.GateThresholds`.
         patience: monitored steps in a row before a warning.
 
@@ -67,13 +67,17 @@ class GateMonitorHook(Hook):
         collapse_std: float = 1e-3,
         collapse_distance: float = 1e-2,
         patience: int = 3,
+        closing_level: float = 0.05,
+        dominance_level: float = 0.5,
     ) -> None:
         if interval < 1 or patience < 1:
             raise ValueError(f"interval is {interval} and patience {patience}; expected whole numbers from 1")
         self.interval = interval
         self.select = select
         self.patience = patience
-        self.thresholds = GateThresholds(saturation_fraction, collapse_std, collapse_distance)
+        self.thresholds = GateThresholds(
+            saturation_fraction, collapse_std, collapse_distance, closing_level, dominance_level
+        )
         self._enabled = True
         self._scope = contextlib.ExitStack()
         self._gates: GateRecording | None = None
@@ -130,7 +134,7 @@ class GateMonitorHook(Hook):
         self._scope.close()
 
     def _warn(self, runner: Runner, name: str, ailments: dict[str, str]) -> None:
-        for cause in ("saturation", "collapse"):
+        for cause in CAUSES:
             key = (name, cause)
             self._streaks[key] = self._streaks.get(key, 0) + 1 if cause in ailments else 0
             if self._streaks[key] >= self.patience:
