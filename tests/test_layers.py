@@ -10,9 +10,21 @@ from pathlib import Path
 PACKAGE = "gatefuse_plugins"
 SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 # Top first; imports point to the same entry or further down.
-LAYERS = ("lavis", "recording", "checkpoints", "engine", "hosts", "data", "evaluation", "fusions", "gates", "config")
+LAYERS = (
+    "lavis",
+    "analysis",
+    "recording",
+    "checkpoints",
+    "engine",
+    "hosts",
+    "data",
+    "evaluation",
+    "fusions",
+    "gates",
+    "config",
+)
 FOUNDATION = ("registry", "errors", "files", "patterns")
-ABOVE_ALL = ("__init__", "plugins", "launch")
+ABOVE_ALL = ("__init__", "plugins", "launch", "launch_setup", "launch_test")
 HEAVY = ("lavis", "torchvision", "matplotlib", "pandas")
 
 

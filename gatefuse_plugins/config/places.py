@@ -57,14 +57,16 @@ _SAMPLER = _place("data sampler", ours.DATA_SAMPLERS, injected="dataset seed")
 _BATCH_SAMPLER = _place("batch sampler", ours.DATA_SAMPLERS, injected="sampler batch_size")
 _LOADER = _place("dataloader", injected="sampler", extra="num_batch_per_epoch", default=DataLoader)
 
+# A host fills in the widths that one part needs from another.
+_FUSION_WIDTHS = "image_dim text_dim dim video_dim audio_dim"
+
 _BY_KEY: dict[str, Place] = {
     "model": _MODEL,
     "data_preprocessor": _MODEL,
     "vision": _MODEL,
     "vision_encoder": _MODEL,
-    # A host fills in the widths that one part needs from another.
-    "fusion": _place("fusion", ours.FUSIONS, injected="image_dim text_dim"),
-    "fusions": _place("fusion", ours.FUSIONS, injected="image_dim text_dim"),
+    "fusion": _place("fusion", ours.FUSIONS, injected=_FUSION_WIDTHS),
+    "fusions": _place("fusion", ours.FUSIONS, injected=_FUSION_WIDTHS),
     "qformer": _place("model", ours.MODELS, injected="encoder_width vocab_size"),
     "gate": _place("gate", ours.GATES),
     "gates": _place("gate", ours.GATES),

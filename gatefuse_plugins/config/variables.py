@@ -42,6 +42,8 @@ PROJECT_VARIABLES: dict[str, str] = {
     "text_features": "text feature folder, by name or path (None: the one found)",
     "audio_features": "audio feature folder, by name or path (None: the one found)",
     "packed": "folder that tools/pack_features.py wrote (None: feature files)",
+    "clip_length": "seconds of one video clip",
+    "val_interval": "epochs between validations",
     "max_v_l": "clips of a video that are used",
     "max_q_l": "text tokens that are used",
     "missing_audio": "what a video without audio file means: error or no_audio",

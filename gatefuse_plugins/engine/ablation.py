@@ -1,4 +1,4 @@
-"""Arms times seeds: run each as its own process, take up an interrupted ablation where it stopped."""
+"""Arms times seeds, and times swept values: each run is a process; an interrupted ablation is taken up again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatefuse_plugins.errors import ConfigError, DataError
+from gatefuse_plugins.engine.ablation_sweep import Sweep
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import read_json, write_json
 
 METRICS_FILE = "metrics.json"
@@ -27,8 +28,9 @@ class AblationRun:
         arm: name of the arm, the stem of its config.
         config: config file of the arm.
         seed: overrides the config's ``seed``.
-        work_dir: ``<ablation>/<arm>/seed_<seed>``.
-        options: further ``--cfg-options``, the same for every run.
+        work_dir: ``<ablation>/<arm>/seed_<seed>``, in a sweep ``<ablation>/<arm>/<value>/seed_<seed>``.
+        options: further ``--cfg-options``; but for a sweep's the same for every run.
+        value: of the swept key; None without a sweep.
     """
 
     arm: str
@@ -36,6 +38,10 @@ class AblationRun:
     seed: int
     work_dir: Path
     options: tuple[str, ...] = ()
+    value: str | None = None
+
+    def __str__(self) -> str:
+        return ", ".join([self.arm, *([self.value] if self.value else []), f"seed {self.seed}"])
 
     def finished(self) -> bool:
         """Whether the run has trained to its end, by its ``metrics.json``."""
@@ -70,12 +76,19 @@ class AblationRun:
 
 
 def plan_runs(
-    configs: Sequence[str | os.PathLike[str]], seeds: Sequence[int], work_dir: Path, options: Sequence[str] = ()
+    configs: Sequence[str | os.PathLike[str]],
+    seeds: Sequence[int],
+    work_dir: Path,
+    options: Sequence[str] = (),
+    sweep: Sweep | None = None,
 ) -> list[AblationRun]:
     """The runs in order: every arm with the first seed, then with the next, so that early results compare arms.
 
+    A ``sweep`` makes one run of each of its values, inside each seed.
+
     Raises:
-        ConfigError: a config is missing or given twice, two share a name, a seed is repeated, or none is given.
+        ConfigError: a config is missing or given twice, two share a name, a seed is repeated, none is given, or an
+            option sets what seeds or the sweep set.
     """
     paths = [Path(config) for config in configs]
     faults = [f"{path}: no such config file" for path in paths if not path.is_file()]
@@ -87,13 +100,17 @@ def plan_runs(
         f"seed {seed} is given {seeds.count(seed)} times" for seed in sorted(set(seeds)) if seeds.count(seed) > 1
     ]
     faults += [f"option {item!r} would override the seeds; use --seeds" for item in options if item.startswith("seed=")]
+    swept_key = f"{sweep.key}=" if sweep else None
+    faults += [f"option {item!r} is what --sweep sets" for item in options if swept_key and item.startswith(swept_key)]
     if not paths or not seeds:
         faults.append("an ablation needs at least one config and one seed")
     if faults:
         raise ConfigError("; ".join(faults))
     return [
-        AblationRun(path.stem, path, seed, work_dir / path.stem / f"seed_{seed}", tuple(options))
+        AblationRun(path.stem, path, seed, work_dir / path.stem / (value or "") / f"seed_{seed}", swept, value)
         for seed in seeds
+        for value in (sweep.values if sweep else (None,))
+        for swept in [(*options, f"{sweep.key}={value}") if sweep else tuple(options)]
         for path in paths
     ]
 
@@ -123,7 +140,7 @@ def run_all(
 
     def train(numbered: tuple[int, AblationRun]) -> bool:
         number, run = numbered
-        label = f"[{number}/{len(runs)}] {run.arm}, seed {run.seed}"
+        label = f"[{number}/{len(runs)}] {run}"
         if run.finished():
             announce(f"{label}: finished before, kept")
             return True
@@ -147,18 +164,3 @@ def _train(command: list[str], work_dir: Path, jobs: int) -> int:
     with open(work_dir / "console.log", "ab") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
         return subprocess.run(command, check=False, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
-
-
-def read_result(run: AblationRun) -> dict[str, Any]:
-    """``metrics.json`` of a finished run.
-
-    Raises:
-        DataError: it is missing, broken, of an unfinished run, or of another seed.
-    """
-    path = run.work_dir / METRICS_FILE
-    record = read_json(path)
-    if not record.get("finished"):
-        raise DataError(f"{path}: the run has not finished; run the same command again to resume it")
-    if record.get("seed") != run.seed:
-        raise DataError(f"{path}: was trained with seed {record.get('seed')}, expected {run.seed}")
-    return record

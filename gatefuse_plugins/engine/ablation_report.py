@@ -4,83 +4,74 @@ from __future__ import annotations
 
 import csv
 import math
-import statistics
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from gatefuse_plugins.engine.ablation import TRAINING_LOG, AblationRun, read_result
+from gatefuse_plugins.engine.ablation import TRAINING_LOG, AblationRun
+from gatefuse_plugins.engine.ablation_figures import (
+    Figures,
+    Spread,
+    read_result,
+    run_values,
+    summarise,
+    summarise_sweep,
+)
+from gatefuse_plugins.engine.ablation_sweep import AVERAGE, Sweep
 from gatefuse_plugins.engine.curves import draw_curves
-from gatefuse_plugins.engine.training_log import read_training_log
-from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.files import atomic_writer, write_json
 
-EPOCHS_TO_BEST = "epochs to best"
-WALL_SECONDS = "wall seconds"
+_CAPTION = "mean ± sample standard deviation over seeds; '-' where there is one seed"
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation (n - 1) over ``count`` seeds; ``std`` is None for a single one."""
-
-    mean: float
-    std: float | None
-    count: int
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
-        return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
-
-    def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {'-' if self.std is None else f'{self.std:.2f}'}"
-
-
-def run_values(run: AblationRun) -> dict[str, float]:
-    """Every figure of a finished run: metrics of its best validation, epochs until then, wall time of the training.
-
-    Where no best checkpoint was selected the metrics are the last validation's and epochs to best is nan. Wall time
-    runs to the last row of the training log, over all parts of a resumed run.
-
-    Raises:
-        DataError: see :func:`read_result`; or the run holds no validation.
-    """
-    record = read_result(run)
-    best = record.get("best") or {}
-    metrics = best.get("metrics") or record.get("best_metrics") or record.get("metrics")
-    if not metrics:
-        raise DataError(f"{run.work_dir}: the run finished without a validation; expected one at the end of training")
-    rows = read_training_log(run.work_dir / TRAINING_LOG)[1]
-    seconds = float(rows[-1]["seconds"]) if rows else math.nan
-    return {**metrics, EPOCHS_TO_BEST: float(best.get("epoch", math.nan)), WALL_SECONDS: seconds}
-
-
-def summarise(runs: Sequence[AblationRun]) -> dict[str, dict[str, Spread]]:
-    """Arm -> figure -> spread over its seeds; a figure that some seed of the arm lacks is left out."""
-    values: dict[str, list[dict[str, float]]] = {}
-    for run in runs:
-        values.setdefault(run.arm, []).append(run_values(run))
-    return {
-        arm: {
-            name: Spread.of([seed[name] for seed in seeds]) for name in seeds[0] if all(name in seed for seed in seeds)
-        }
-        for arm, seeds in values.items()
-    }
-
-
-def summary_table(summary: dict[str, dict[str, Spread]], title: str) -> Table:
+def summary_table(summary: Figures, title: str) -> Table:
     """A row for each figure, a column for each arm."""
-    table = Table(title=title, caption="mean ± sample standard deviation over seeds; '-' where there is one seed")
+    table = Table(title=title, caption=_CAPTION)
     table.add_column("figure")
-    for arm, figures in summary.items():
-        count = max(spread.count for spread in figures.values())
-        table.add_column(f"{arm} ({count} seed{'s' * (count > 1)})", justify="right")
+    counts = [max(spread.count for spread in figures.values()) for figures in summary.values()]
+    for arm, count in zip(summary, counts, strict=True):
+        table.add_column(_heading(arm, count), justify="right")
     for name in dict.fromkeys(name for figures in summary.values() for name in figures):
-        table.add_row(name, *(str(figures[name]) if name in figures else "" for figures in summary.values()))
+        _add_row(table, name, [figures.get(name) for figures in summary.values()], counts)
     return table
+
+
+def sweep_table(by_value: dict[str, Figures], metric: str, title: str) -> Table:
+    """A row for each value of a sweep and one for their average, a column for each arm, one ``metric``.
+
+    A cell of fewer seeds than its column's heading states says of how many it is.
+    """
+    table = Table(title=title, caption=f"{metric}: {_CAPTION}")
+    table.add_column("value")
+    arms = list(dict.fromkeys(arm for figures in by_value.values() for arm in figures))
+    rows = {value: [figures.get(arm, {}).get(metric) for arm in arms] for value, figures in by_value.items()}
+    counts = [
+        max((spread.count for spread in column if spread), default=0) for column in zip(*rows.values(), strict=True)
+    ]
+    for arm, count in zip(arms, counts, strict=True):
+        table.add_column(_heading(arm, count), justify="right")
+    for value, spreads in rows.items():
+        if value == AVERAGE:
+            table.add_section()
+        _add_row(table, value, spreads, counts)
+    return table
+
+
+def _heading(arm: str, count: int) -> str:
+    return f"{arm} ({count} seed{'s' * (count > 1)})"
+
+
+def _add_row(table: Table, name: str, spreads: Sequence[Spread | None], counts: Sequence[int]) -> None:
+    """Figures that are shares would all look alike with two decimals."""
+    digits = 4 if all(abs(spread.mean) <= 1 for spread in spreads if spread) else 2
+    cells = []
+    for spread, count in zip(spreads, counts, strict=True):
+        fewer = f" ({spread.count})" if spread and spread.count < count else ""
+        cells.append(spread.shown(digits) + fewer if spread else "")
+    table.add_row(name, *cells)
 
 
 def dataset_names(runs: Sequence[AblationRun]) -> list[str]:
@@ -89,41 +80,55 @@ def dataset_names(runs: Sequence[AblationRun]) -> list[str]:
     return sorted({str(identity.get("name", "a data set without identity")) for identity in identities})
 
 
-def write_report(runs: Sequence[AblationRun], out: Path) -> dict[str, dict[str, Spread]]:
+def write_report(runs: Sequence[AblationRun], out: Path, sweep: Sweep | None = None) -> dict[str, Figures]:
     """Write ``ablation.json``, ``ablation.csv`` (a row an arm and figure) and ``ablation.png`` below ``out``.
+
+    In a sweep the picture shows each arm's mean over values and seeds.
+
+    Returns:
+        The figures under each value of the sweep and under ``AVERAGE``; without a sweep, under ``AVERAGE`` alone.
 
     Raises:
         DataError: see :func:`run_values`.
         ImportError: matplotlib is not installed; the JSON and CSV files are written before.
     """
-    summary = summarise(runs)
-    write_json(out / "ablation.json", _as_json(runs, summary))
+    by_value = summarise_sweep(runs, sweep) if sweep else {AVERAGE: summarise(runs)}
+    write_json(out / "ablation.json", _as_json(runs, by_value, sweep))
     with atomic_writer(out / "ablation.csv", "w") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["arm", "figure", "mean", "std", "seeds"])
-        for arm, figures in summary.items():
-            for name, spread in figures.items():
-                std = "-" if spread.std is None else repr(spread.std)
-                writer.writerow([arm, name, repr(spread.mean), std, spread.count])
+        writer.writerow([*(["value"] if sweep else []), "arm", "figure", "mean", "std", "seeds"])
+        for value, figures in by_value.items():
+            writer.writerows([*([value] if sweep else []), *row] for row in _rows(figures))
     logs: dict[str, list[Path]] = {}
     for run in runs:
         logs.setdefault(run.arm, []).append(run.work_dir / TRAINING_LOG)
     draw_curves(logs, out / "ablation.png")
-    return summary
+    return by_value
 
 
-def _as_json(runs: Sequence[AblationRun], summary: dict[str, dict[str, Spread]]) -> dict[str, Any]:
-    return {
-        "dataset": dataset_names(runs),
-        "arms": {
+def _rows(summary: Figures) -> Iterable[list[Any]]:
+    for arm, figures in summary.items():
+        for name, spread in figures.items():
+            yield [arm, name, repr(spread.mean), "-" if spread.std is None else repr(spread.std), spread.count]
+
+
+def _as_json(runs: Sequence[AblationRun], by_value: dict[str, Figures], sweep: Sweep | None) -> dict[str, Any]:
+    plain = {
+        value: {
             arm: {name: _nan_to_null(asdict(spread)) for name, spread in figures.items()}
             for arm, figures in summary.items()
-        },
-        "runs": [
-            {"arm": run.arm, "seed": run.seed, "work_dir": str(run.work_dir), "values": _nan_to_null(run_values(run))}
-            for run in runs
-        ],
+        }
+        for value, summary in by_value.items()
     }
+    record: dict[str, Any] = {"dataset": dataset_names(runs), "arms": plain.pop(AVERAGE)}
+    if sweep:  # "arms" then holds the averages over the values
+        record["sweep"] = {"key": sweep.key, "values": plain}
+    record["runs"] = [
+        {"arm": run.arm, "seed": run.seed, "work_dir": str(run.work_dir), "values": _nan_to_null(run_values(run))}
+        | ({"value": run.value} if sweep else {})
+        for run in runs
+    ]
+    return record
 
 
 def _nan_to_null(values: dict[str, Any]) -> dict[str, Any]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from gatefuse_plugins.data.cirr_annotations import cirr_files, cirr_root
 from gatefuse_plugins.data.fashioniq_annotations import CATEGORIES, fashioniq_files, fashioniq_root
+from gatefuse_plugins.data.events import EventSetConfig, make_qvhighlights_events, make_tvsum_events
+from gatefuse_plugins.data.moments.places import moment_files
 from gatefuse_plugins.data.scenes import SceneSetConfig, make_cirr_scenes, make_fashioniq_scenes
 from gatefuse_plugins.errors import ConfigError, suggestion
 
@@ -45,9 +48,19 @@ def _make_fashioniq(root: Path, options: Mapping[str, Any], progress: Progress |
     make_fashioniq_scenes(root, SceneSetConfig(**options), progress)
 
 
+def _make_qvhighlights(root: Path, options: Mapping[str, Any], progress: Progress | None) -> None:
+    make_qvhighlights_events(root, EventSetConfig(**options), progress)
+
+
+def _make_tvsum(root: Path, options: Mapping[str, Any], progress: Progress | None) -> None:
+    make_tvsum_events(root, EventSetConfig(**options), progress)
+
+
 KINDS: dict[str, DataKind] = {
     "cirr": DataKind(_cirr_files, _make_cirr),
     "fashioniq": DataKind(_fashioniq_files, _make_fashioniq),
+    "qvhighlights": DataKind(partial(moment_files, "qvhighlights"), _make_qvhighlights),
+    "tvsum": DataKind(partial(moment_files, "tvsum"), _make_tvsum),
 }
 
 

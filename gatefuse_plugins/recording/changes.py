@@ -15,11 +15,14 @@ from gatefuse_plugins.recording.moments import Moments
 
 @contextlib.contextmanager
 def record_changes(model: nn.Module) -> Iterator[dict[str, Moments]]:
-    """Accumulate |output - x| over valid positions for each fusion in ``model``, by name, within the block."""
+    """Accumulate |output - x| over valid positions for each fusion in ``model``, by name, within the block.
+
+    A fusion whose output is wider than its stream (``Concat``) changes nothing that could be compared; it is left out.
+    """
     changes: dict[str, Moments] = {}
     with contextlib.ExitStack() as hooks:
         for name, module in model.named_modules():
-            if isinstance(module, Fusion):
+            if isinstance(module, Fusion) and not hasattr(module, "output_dim"):
                 moments = changes[name or type(module).__name__] = Moments()
                 hooks.callback(_listen(module, moments).remove)
         yield changes

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from gatefuse_plugins.engine.ablation import plan_runs, run_all
-from gatefuse_plugins.engine.ablation_report import Spread, summarise, summary_table, write_report
+from gatefuse_plugins.engine.ablation_figures import Spread, main_metric, summarise, summarise_sweep
+from gatefuse_plugins.engine.ablation_report import summary_table, sweep_table, write_report
+from gatefuse_plugins.engine.ablation_sweep import AVERAGE, Sweep
 from gatefuse_plugins.errors import ConfigError, DataError
 
 FAKE_TRAIN = """
@@ -24,7 +26,7 @@ with open(config.parent / "calls.txt", "a") as calls:
 if (config.parent / f"fail_{config.stem}").exists():
     sys.exit(3)
 seed = int(options["seed"])
-score = {"a": 10.0, "b": 20.0}[config.stem] + seed
+score = {"a": 10.0, "b": 20.0}[config.stem] + seed + 4 * (options.get("domain") == "BT")
 work_dir.mkdir(parents=True, exist_ok=True)
 best = {"metric": "cirr/mean", "score": score, "step": 4, "epoch": 2 + seed, "metrics": {"cirr/mean": score}}
 record = {"finished": True, "step": 6, "epoch": 3, "metrics": {"cirr/mean": 1.0}, "best": best, "seed": seed,
@@ -96,15 +98,17 @@ def test_work_dir_of_other_settings_is_refused_before_training(arms: list[Path],
 
 def test_spread_is_the_sample_deviation() -> None:
     assert Spread.of([1.0, 2.0, 4.0]).std == pytest.approx(1.5275252)
-    assert str(Spread.of([1.0, 3.0])) == "2.00 ± 1.41"
-    assert str(Spread.of([1.0])) == "1.00 ± -"
+    assert Spread.of([1.0, 3.0]).shown() == "2.00 ± 1.41"
+    assert Spread.of([0.25]).shown(4) == "0.2500 ± -"
 
 
 def test_report_holds_best_metrics_epochs_and_wall_time(arms: list[Path], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the picture needs the extra 'report'")
     runs = plan_runs(arms, [0, 1], tmp_path / "out")
     assert run_all(runs, tmp_path / "train.py", lambda line: None) == []
-    summary = write_report(runs, tmp_path / "out")
+    by_value = write_report(runs, tmp_path / "out")
+    assert list(by_value) == [AVERAGE]
+    summary = by_value[AVERAGE]
     assert summary["a"]["cirr/mean"] == Spread(10.5, pytest.approx(0.7071068), 2)
     assert summary["b"]["epochs to best"].mean == 2.5
     assert summary["b"]["wall seconds"] == Spread(4.0, 0.0, 2)
@@ -125,3 +129,105 @@ def test_unfinished_run_is_no_result(arms: list[Path], tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"finished": true', '"finished": false'))
     with pytest.raises(DataError, match="has not finished"):
         summarise(runs)
+
+
+SWEEP = Sweep("domain", ("BK", "BT"))
+
+
+def _cells(table) -> list[tuple[str, ...]]:
+    return list(zip(*(column.cells for column in table.columns), strict=True))
+
+
+def test_sweep_runs_every_arm_with_every_value(arms: list[Path], tmp_path: Path) -> None:
+    runs = plan_runs(arms, [0, 1], tmp_path / "out", ["lr=1"], Sweep.parse("domain=BK, BT"))
+    assert [str(run) for run in runs[:5]] == [
+        "a, BK, seed 0",
+        "b, BK, seed 0",
+        "a, BT, seed 0",
+        "b, BT, seed 0",
+        "a, BK, seed 1",
+    ]
+    assert runs[3].work_dir == tmp_path / "out" / "b" / "BT" / "seed_0"
+    assert run_all(runs[:4], tmp_path / "train.py", lambda line: None) == []
+    assert _calls(arms)[3] == "b {'lr': '1', 'domain': 'BT', 'seed': '0'}"
+    lines: list[str] = []
+    assert run_all(runs, tmp_path / "train.py", lines.append) == []
+    assert [line.split(": ")[0] for line in lines if "finished before" in line] == [
+        f"[{n}/8] {runs[n - 1]}" for n in (1, 2, 3, 4)
+    ]
+
+
+def test_sweep_is_reported_by_value_and_on_average(arms: list[Path], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs the extra 'report'")
+    runs = plan_runs(arms, [0, 1], tmp_path / "out", sweep=SWEEP)
+    run_all(runs, tmp_path / "train.py", lambda line: None)
+    by_value = write_report(runs, tmp_path / "out", SWEEP)
+    deviation = pytest.approx(0.7071068)
+    assert by_value["BT"]["a"]["cirr/mean"] == Spread(14.5, deviation, 2)
+    # the mean over domains is taken within a seed: 12 and 13, not the spread of 10, 14, 11, 15
+    assert by_value[AVERAGE]["a"]["cirr/mean"] == Spread(12.5, deviation, 2)
+    table = sweep_table(by_value, main_metric(runs), "t")
+    assert [column.header for column in table.columns] == ["value", "a (2 seeds)", "b (2 seeds)"]
+    assert _cells(table) == [
+        ("BK", "10.50 ± 0.71", "20.50 ± 0.71"),
+        ("BT", "14.50 ± 0.71", "24.50 ± 0.71"),
+        ("average", "12.50 ± 0.71", "22.50 ± 0.71"),
+    ]
+    saved = json.loads((tmp_path / "out" / "ablation.json").read_text())
+    assert saved["arms"]["b"]["cirr/mean"]["mean"] == 22.5
+    assert saved["sweep"]["key"] == "domain" and list(saved["sweep"]["values"]) == ["BK", "BT"]
+    assert saved["sweep"]["values"]["BT"]["b"]["cirr/mean"] == {"mean": 24.5, "std": deviation, "count": 2}
+    assert [run["value"] for run in saved["runs"]] == ["BK", "BK", "BT", "BT"] * 2
+    rows = list(csv.DictReader((tmp_path / "out" / "ablation.csv").read_text().splitlines()))
+    found = {(row["value"], row["arm"]): row["mean"] for row in rows if row["figure"] == "cirr/mean"}
+    assert found == {
+        ("BK", "a"): "10.5",
+        ("BK", "b"): "20.5",
+        ("BT", "a"): "14.5",
+        ("BT", "b"): "24.5",
+        ("average", "a"): "12.5",
+        ("average", "b"): "22.5",
+    }
+
+
+def test_a_seed_that_lacks_a_value_has_no_average(arms: list[Path], tmp_path: Path) -> None:
+    runs = plan_runs(arms, [0, 1], tmp_path / "out", sweep=SWEEP)
+    run_all(runs, tmp_path / "train.py", lambda line: None)
+    lacking = [run for run in runs if (run.arm, run.value) != ("b", "BT") and (str(run) != "a, BK, seed 1")]
+    by_value = summarise_sweep(lacking, SWEEP)
+    assert by_value[AVERAGE] == {"a": {**by_value[AVERAGE]["a"], "cirr/mean": Spread(12.0, None, 1)}}
+    assert list(by_value["BT"]) == ["a"]
+    assert _cells(sweep_table(by_value, "cirr/mean", "t"))[1:] == [
+        ("BT", "14.50 ± 0.71", ""),
+        ("average", "12.00 ± - (1)", ""),
+    ]
+
+
+def test_sweep_faults_are_found_before_training(arms: list[Path], tmp_path: Path) -> None:
+    for text, message in (
+        ("domain", "expected KEY=VALUE,VALUE"),
+        ("domain=", "expected KEY=VALUE,VALUE"),
+        ("domain=BK,BK", "'BK' is given twice"),
+        ("domain=BK,../x", "'../x' cannot name a folder"),
+        ("domain=BK,average", "'average' cannot name a folder"),
+        ("seed=1,2", "swept by --seeds"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            Sweep.parse(text)
+    with pytest.raises(ConfigError, match="'domain=VT' is what --sweep sets"):
+        plan_runs(arms, [0], tmp_path, ["domain=VT"], SWEEP)
+
+
+def test_main_metric_must_be_one(arms: list[Path], tmp_path: Path) -> None:
+    runs = plan_runs(arms, [0], tmp_path / "out")
+    run_all(runs, tmp_path / "train.py", lambda line: None)
+    assert main_metric(runs) == "cirr/mean"
+    path = runs[1].work_dir / "metrics.json"
+    path.write_text(path.read_text().replace('"metric": "cirr/mean"', '"metric": "tvsum/mAP"'))
+    with pytest.raises(DataError, match="by cirr/mean, tvsum/mAP; expected one save_best"):
+        main_metric(runs)
+
+
+def test_shares_are_shown_with_four_decimals() -> None:
+    summary = {"a": {"tvsum/mAP": Spread(0.61234, 0.00561, 2), "loss": Spread(1.5, 0.5, 2)}}
+    assert _cells(summary_table(summary, "t")) == [("tvsum/mAP", "0.6123 ± 0.0056"), ("loss", "1.50 ± 0.50")]

@@ -1,0 +1,1 @@
+"""Answers about a trained model: one question a file, one dataclass an answer; drawing stands apart."""

@@ -1,0 +1,93 @@
+"""What training and testing need before a Runner: the judged config, ranks and checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import init_dist
+from torch import nn
+
+import gatefuse_plugins.plugins  # noqa: F401  registers every component before a config is judged
+from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
+from gatefuse_plugins.config import load_config, validate_config
+from gatefuse_plugins.engine.file_backend import check_writable
+from gatefuse_plugins.engine.locate_data import locate_data
+from gatefuse_plugins.engine.resume import load_resumable
+from gatefuse_plugins.errors import CheckpointError, ConfigError
+
+# What lavis's dependencies print while they are imported concerns neither the user nor this project.
+for _message in ("`torch.jit.script` is deprecated", "`torch.cuda.amp.custom_", "pkg_resources is deprecated"):
+    warnings.filterwarnings("ignore", message=_message)
+
+
+def load_run_config(args: argparse.Namespace) -> Config:
+    """The resolved config of ``args``, without a fault, its work dir writable and its ranks joined.
+
+    Raises:
+        ConfigError: lists every fault of config and overrides; or the launcher cannot work here.
+        DataError: ``profile`` is ``auto`` and the data is there in part.
+        CheckpointError: the work dir cannot be written.
+    """
+    cfg = load_config(args.config, args.cfg_options)
+    if cfg.get("profile") == "auto":
+        # sizes that fit the real data set do not fit the embedded one, and which of them is there shows only now
+        profile = "embedded" if locate_data(cfg).embedded else "real"
+        cfg = load_config(args.config, [*(args.cfg_options or []), f"profile={profile}"])
+    validate_config(cfg)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
+    check_writable(cfg.work_dir)  # the Runner opens its log there at once
+    cfg.launcher = args.launcher
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.launcher != "none":
+        _join_ranks(cfg, args.launcher)
+        cfg.model_wrapper_cfg = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
+        if not torch.cuda.is_available():
+            cfg.model_wrapper_cfg["device_ids"] = None  # mmengine would give the local rank, which names a GPU
+    return cfg
+
+
+def _join_ranks(cfg: Config, launcher: str) -> None:
+    if torch.cuda.is_available():
+        cfg.env_cfg.dist_cfg.backend = "nccl"
+        init_dist(launcher, **cfg.env_cfg.dist_cfg)
+    elif launcher == "pytorch":
+        cfg.env_cfg.dist_cfg.backend = "gloo"
+        torch.distributed.init_process_group("gloo")  # mmengine's init_dist would ask for a CUDA device
+    else:
+        raise ConfigError(f"--launcher {launcher}: needs CUDA, and none is available here; use torchrun with pytorch")
+
+
+def read_weights(path: str | Path, trust: bool = False) -> Checkpoint:
+    """Any checkpoint; those to resume from also hold schedules, which only their own reader lets through.
+
+    Raises:
+        CheckpointError: unreadable, or unsafe to unpickle without ``trust``.
+    """
+    try:
+        content = load_resumable(path)
+    except CheckpointError:
+        return read_checkpoint(path, trust)  # weights of another origin, or a message about what is wrong
+    return Checkpoint(content["state_dict"], "mmengine", content["meta"], Path(path))
+
+
+def leftovers(checkpoint: Checkpoint, model: nn.Module, new_parts: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Patterns that apply to these two; a pattern without match would be an error."""
+    held = model.state_dict()
+    absent = [
+        pattern
+        for pattern in new_parts
+        if any(name.split(".")[0] == pattern.split(".")[0] for name in held)
+        and not any(name.split(".")[0] == pattern.split(".")[0] for name in checkpoint.state_dict)
+    ]
+    return {"allow_missing": absent} if absent else {}
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """The model without the wrapper that distributed training puts around it."""
+    return model.module if hasattr(model, "module") else model
