@@ -71,7 +71,8 @@ def run_values(run: AblationRun) -> dict[str, float]:
         raise DataError(f"{run.work_dir}: the run finished without a validation; expected one at the end of training")
     rows = read_training_log(run.work_dir / TRAINING_LOG)[1]
     seconds = float(rows[-1]["seconds"]) if rows else math.nan
-    return {**metrics, EPOCHS_TO_BEST: float(best.get("epoch", math.nan)), WALL_SECONDS: seconds}
+    known = {name: value for name, value in metrics.items() if value is not None}
+    return {**known, EPOCHS_TO_BEST: float(best.get("epoch", math.nan)), WALL_SECONDS: seconds}
 
 
 def summarise(runs: Sequence[AblationRun]) -> Figures:

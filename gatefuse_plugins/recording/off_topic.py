@@ -12,10 +12,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from numpy.typing import NDArray
 from scipy.stats import rankdata
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from gatefuse_plugins.data.events import off_topic_mask
+from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.gates.tap import GateTap, gate_taps
 from gatefuse_plugins.registry import HOOKS
 
@@ -23,6 +24,17 @@ AUDIO_KINDS = ("attention", "ffn")
 """Kinds of taps that gate audio; shifts and deltas have no openness."""
 
 Scored = tuple[NDArray[np.float32], NDArray[np.bool_]]
+
+
+def audio_taps(model: nn.Module) -> dict[str, GateTap]:
+    """By dotted name: the taps that gate audio. Gates on a host's own layers lie outside its fusion and gate none."""
+    return {
+        f"{name}.{inner}" if name else inner: tap
+        for name, module in model.named_modules()
+        if isinstance(module, Fusion)
+        for inner, tap in gate_taps(module)
+        if tap.kind in AUDIO_KINDS
+    }
 
 
 def openness(value: Tensor, neutral: float) -> Tensor:
@@ -88,7 +100,7 @@ class OffTopicGateHook(Hook):
         if not info["identity"]["embedded"]:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self._taps = {name: tap for name, tap in gate_taps(model) if tap.kind in AUDIO_KINDS}
+        self._taps = audio_taps(model)
         self._masks = off_topic_mask(dataset.data_root)
         self._vids = [str(line["vid"]) for line in info["annotations"]]
         self._scored = {name: [] for name in self._taps}

@@ -23,7 +23,8 @@ profiles = dict(
         lr_drop=400,
         max_epochs=200,
         val_interval=1,
-        max_time=150.0,  # upstream clips every window to the longest video
+        max_time=150.0,  # upstream clips every window to the longest video,
+        half_saliency=True,  # and scores saliency that was rounded to half precision
     ),
     embedded=dict(
         video_dim=98,
@@ -41,6 +42,7 @@ profiles = dict(
         max_epochs=10,
         val_interval=2,
         max_time=None,
+        half_saliency=False,
     ),
 )
 _data = dict(type="QVHighlightsDataset", **_base_._features)
@@ -59,7 +61,11 @@ val_dataloader = dict(
     dataset=dict(split="val", role="eval", **_data),
     **_loader,
 )
-val_evaluator = dict(type="QVHighlightsMetric", submission_file="${submission_file}")
+val_evaluator = dict(
+    type="QVHighlightsMetric",
+    submission_file="${submission_file}",
+    half_saliency="${profiles.${profile}.half_saliency}",
+)
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 save_best = "qvhighlights/MR-full-mAP"

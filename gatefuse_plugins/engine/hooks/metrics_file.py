@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,9 @@ class MetricsFileHook(Hook):
         write_json(
             Path(runner.work_dir, self.filename),
             {
-                **latest,
+                **_without_nan(latest),
                 "finished": finished,
-                "best": best and {**best, "checkpoint": str(info["best_ckpt"])},
+                "best": best and {**_without_nan(best), "checkpoint": str(info["best_ckpt"])},
                 "dataset": dataset_identity(runner),
                 "seed": runner.seed,
                 "wall_seconds": round(self._wall_seconds(), 2),
@@ -125,6 +126,12 @@ class MetricsFileHook(Hook):
         for name, place in places.items():
             if place and Path(place).is_file():
                 console.print(f"{name:>16}: {place}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN: a metric that cannot be told (an AUC of one class) becomes null."""
+    metrics = record["metrics"] or {}
+    return {**record, "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}}
 
 
 def dataset_identity(runner: Runner) -> dict[str, Any] | None:

@@ -72,12 +72,14 @@ def _metric_table(metrics: dict[str, Any]) -> str:
     reached = best.get("metrics", {})
     lines = ["## Metrics", "", f"| metric | last | best (step {best.get('step', '-')}) |", "|---|---:|---:|"]
     for name, value in metrics["metrics"].items():
-        lines.append(
-            f"| {name} | {value:.2f} | {reached[name]:.2f} |" if name in reached else f"| {name} | {value:.2f} | |"
-        )
+        lines.append(f"| {name} | {_figure(value)} | {_figure(reached.get(name))} |")
     if best:
         lines += ["", f"Best checkpoint by {best['metric']}: `{Path(best['checkpoint']).name}`"]
     return "\n".join(lines)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _fusion(runner: Runner) -> str:

@@ -15,7 +15,7 @@ from gatefuse_plugins.hosts.qd_detr.criterion import SetCriterion
 from gatefuse_plugins.hosts.qd_detr.front import build_fusion
 from gatefuse_plugins.hosts.qd_detr.inputs import Streams
 from gatefuse_plugins.hosts.qd_detr.network import QDDETRNetwork
-from gatefuse_plugins.hosts.qd_detr.postprocess import PostProcessor, saliency_curves
+from gatefuse_plugins.hosts.qd_detr.postprocess import build_postprocessor, saliency_curves
 from gatefuse_plugins.registry import MODELS
 
 MODES = ("loss", "predict", "tensor")
@@ -34,7 +34,6 @@ class QDDETR(QDDETRNetwork, BaseModel):
         saliency_only: no windows are learned or predicted, and the decoder never runs (TVSum).
         span_loss_coef: see :class:`SetCriterion`, also for the arguments up to ``set_cost_class``.
         postprocess: options of :class:`PostProcessor`.
-        half_saliency: round predicted saliency to half precision, as upstream's QVHighlights submissions do.
 
     Raises:
         ConfigError: see :class:`QDDETRNetwork`, :class:`PostProcessor` and :func:`place_layer_gates`.
@@ -60,13 +59,12 @@ class QDDETR(QDDETRNetwork, BaseModel):
         set_cost_giou: float = 1.0,
         set_cost_class: float = 4.0,
         postprocess: Mapping[str, Any] | None = None,
-        half_saliency: bool = False,
         **network_options: Any,
     ) -> None:
         built = build_fusion(fusion, video_dim, audio_dim, hidden_dim) if fusion else None
         super().__init__(video_dim, text_dim, audio_dim, built, hidden_dim, **network_options)
         place_layer_gates(self, layer_gates, hidden_dim)
-        self.aux_loss, self.saliency_only, self.half_saliency = aux_loss, saliency_only, half_saliency
+        self.aux_loss, self.saliency_only = aux_loss, saliency_only
         self.criterion = SetCriterion(
             span_loss_coef,
             giou_loss_coef,
@@ -79,7 +77,7 @@ class QDDETR(QDDETRNetwork, BaseModel):
             set_cost_class,
             saliency_only,
         )
-        self.postprocess = PostProcessor(**(postprocess or {}))
+        self.postprocess = build_postprocessor(postprocess)
         if saliency_only:  # else distributed training would wait for gradients that never come
             for part in (self.transformer.decoder, self.query_embed, self.span_embed, self.class_embed):
                 part.requires_grad_(False)
@@ -125,10 +123,13 @@ class QDDETR(QDDETRNetwork, BaseModel):
         raise ValueError(f"QDDETR mode {mode!r} is unknown{suggestion(mode, MODES)}")
 
     def _predict(self, streams: Streams, labels: Mapping[str, Any]) -> dict[str, Any]:
+        lacking = [name for name in ("duration", "sample_index") if name not in labels]
+        if lacking:
+            raise DataError(f"QDDETR mode 'predict': the batch lacks {' and '.join(lacking)}, (B,) each")
         outputs = self.detect(streams, not self.saliency_only)
         if self.saliency_only:
             windows = [np.zeros((0, 3)) for _ in streams.video]
         else:
             windows = self.postprocess(outputs["pred_logits"], outputs["pred_spans"], labels["duration"])
-        saliency = saliency_curves(outputs["saliency_scores"], streams.video_mask, self.half_saliency)
+        saliency = saliency_curves(outputs["saliency_scores"], streams.video_mask)
         return {"sample_index": labels["sample_index"], "windows": windows, "saliency": saliency}

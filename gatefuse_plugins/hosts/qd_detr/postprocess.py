@@ -145,17 +145,14 @@ def postprocess_moments(
 
 
 @torch.no_grad()
-def saliency_curves(saliency_scores: Tensor, video_mask: Tensor, half: bool = False) -> list[np.ndarray]:
+def saliency_curves(saliency_scores: Tensor, video_mask: Tensor) -> list[np.ndarray]:
     """Scores (B, L) of the clips that exist under ``video_mask`` (B, L), as B float32 arrays.
 
     Args:
         saliency_scores: (B, L).
         video_mask: (B, L), True = clip exists.
-        half: round to half precision first, as upstream's QVHighlights submissions do (its TVSum evaluation does not).
-            Scores then tie that differed, which moves the highlight metrics by a few hundredths.
     """
-    scores = saliency_scores.half() if half else saliency_scores
-    return [row[valid] for row, valid in zip(scores.float().cpu().numpy(), video_mask.cpu().numpy(), strict=True)]
+    return [row[valid] for row, valid in zip(saliency_scores.float().cpu().numpy(), video_mask.cpu().numpy(), strict=True)]
 
 
 def _by_score(rows: np.ndarray) -> np.ndarray:
