@@ -13,6 +13,7 @@ SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 LAYERS = (
     "lavis",
     "analysis",
+    "retrieval",
     "recording",
     "checkpoints",
     "engine",
@@ -24,7 +25,7 @@ LAYERS = (
     "config",
 )
 FOUNDATION = ("registry", "errors", "files", "patterns")
-ABOVE_ALL = ("__init__", "plugins", "launch", "launch_setup", "launch_test")
+ABOVE_ALL = ("__init__", "plugins", "launch", "launch_setup", "launch_test", "launch_index", "launch_search")
 HEAVY = ("lavis", "torchvision", "matplotlib", "pandas")
 
 
