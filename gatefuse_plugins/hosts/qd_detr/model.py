@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from gatefuse_plugins.errors import suggestion
+from gatefuse_plugins.errors import DataError, suggestion
 from gatefuse_plugins.fusions.layer_gates import place_layer_gates
 from gatefuse_plugins.hosts.qd_detr.criterion import SetCriterion
 from gatefuse_plugins.hosts.qd_detr.front import build_fusion

@@ -152,7 +152,9 @@ def saliency_curves(saliency_scores: Tensor, video_mask: Tensor) -> list[np.ndar
         saliency_scores: (B, L).
         video_mask: (B, L), True = clip exists.
     """
-    return [row[valid] for row, valid in zip(saliency_scores.float().cpu().numpy(), video_mask.cpu().numpy(), strict=True)]
+    return [
+        row[valid] for row, valid in zip(saliency_scores.float().cpu().numpy(), video_mask.cpu().numpy(), strict=True)
+    ]
 
 
 def _by_score(rows: np.ndarray) -> np.ndarray:
