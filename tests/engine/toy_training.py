@@ -121,13 +121,15 @@ def build_runner(
     interval: int = 3,
     noise: float = 0.0,
     train_cfg: dict[str, Any] | None = None,
+    runner_type: type[Runner] = Runner,
     **options: Any,
 ) -> Runner:
     torch.set_num_threads(1)
     allow_checkpoint_globals()
     latest = find_latest(work_dir) if resume else None
+    schedule = options.pop("schedule", {})
     checkpoint = options.pop("checkpoint", None) or SafeCheckpointHook(interval=interval, save_best="toy/mean")
-    return Runner(
+    return runner_type(
         model=model or ToyModel(),
         work_dir=str(work_dir),
         train_dataloader=DataLoader(ToySet(noise), batch_size=BATCH, sampler=ToySampler()),
@@ -136,7 +138,7 @@ def build_runner(
         val_cfg={},
         val_evaluator=Evaluator(ToyMetric()),
         optim_wrapper={"optimizer": {"type": "AdamW", "lr": 0.01}},
-        param_scheduler={"type": "OneCycleLR", "eta_max": 0.01, "total_steps": STEPS, "by_epoch": False},
+        param_scheduler={"type": "OneCycleLR", "eta_max": 0.01, "total_steps": STEPS, "by_epoch": False, **schedule},
         default_hooks={"checkpoint": checkpoint, "logger": {"type": "LoggerHook", "interval": 4}},
         custom_hooks=[StepSeedHook(), *hooks],
         randomness={"seed": 7},
