@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,11 @@ class SafeCheckpointHook(CheckpointHook):
                 f"SafeCheckpointHook.interval: {self.interval} is no multiple of accumulative_counts={accumulated}; "
                 "a checkpoint would lose accumulated gradients"
             )
-        super().before_train(runner)
+        runner.logger.addFilter(_without_old_names)
+        try:
+            super().before_train(runner)
+        finally:
+            runner.logger.removeFilter(_without_old_names)
         self._saved_at = (runner.epoch, runner.iter)
         if is_main_process():
             for leftover in Path(self.out_dir).glob(".*.pth.*.tmp"):
@@ -157,3 +162,8 @@ class SafeCheckpointHook(CheckpointHook):
             self.best_ckpt_path = self.best_ckpt_path or previous
         if previous and self.best_ckpt_path != previous and is_main_process():
             Path(previous).unlink(missing_ok=True)
+
+
+def _without_old_names(record: logging.LogRecord) -> bool:
+    """mmengine warns of its own use of FileClient and HardDiskBackend, about which a user can do nothing."""
+    return not record.getMessage().startswith(('"FileClient"', '"HardDiskBackend"'))
