@@ -1,13 +1,14 @@
 """Reading ``torch.save`` files and safetensors without running what a stranger put into them.
 
-``torch.load(weights_only=True)`` refuses every global but a few of torch's. The checkpoints in use need a few more,
-all of them plain data; they are allowed one by one, for the length of one read.
+First the container is checked (sizes, checksums), then its pickle is followed without building anything; only a file in
+which all adds up and every global is known reaches ``torch.load(weights_only=True)``, which is allowed the few classes
+of plain data that the checkpoints in use need, for the length of one read.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch.serialization import safe_globals
 
+from gatefuse_plugins.checkpoints.safety.containers import ZIP_MAGIC, check_safetensors_header
+from gatefuse_plugins.checkpoints.safety.globals import HISTORY_METHODS
+from gatefuse_plugins.checkpoints.safety.inspection import inspect_torch_file
 from gatefuse_plugins.errors import CheckpointError
 
-_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
-_SAFETENSORS_MAX_HEADER = 100_000_000  # the format's own limit
-_DTYPES = ("bool", "int8", "int16", "int32", "int64", "uint8", "float16", "float32", "float64")
+_LISTED = 8
+_DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "float32", "float64", "complex64", "complex128"),
+)
 
 
 def _history_method(owner: type, name: str) -> Callable[..., Any]:
@@ -29,7 +35,7 @@ def _history_method(owner: type, name: str) -> Callable[..., Any]:
 
     The real ``getattr`` would open every attribute of every allowed global to a crafted file.
     """
-    if owner is not HistoryBuffer or name not in ("min", "max", "mean", "current"):
+    if owner is not HistoryBuffer or name not in HISTORY_METHODS:
         raise ValueError(f"getattr({owner!r}, {name!r}) is more than mmengine's HistoryBuffer needs")
     method: Callable[..., Any] = getattr(HistoryBuffer, name)
     return method
@@ -54,34 +60,52 @@ def _allowed_globals() -> list[Any]:
     ]
 
 
-def read_file(path: Path, trust: bool) -> Any:
+def read_file(path: Path, trust: bool, mmap: bool = False) -> Any:
     """The object that the file at ``path`` holds, tensors on the CPU; a safetensors file becomes a dict of tensors.
 
     The container is told by its bytes, never by its name.
 
+    Args:
+        path: the file.
+        trust: unpickle without restrictions.
+        mmap: leave tensors in the file until they are read, where its format can (uncompressed zip). The file must
+            not be written to while they are in use.
+
     Raises:
-        CheckpointError: missing, a directory, empty, truncated, corrupt, of an unknown format, or (unless ``trust``)
-            in need of a global that could run code.
+        CheckpointError: missing, no regular file, empty, truncated, corrupt, of an unknown format, or (unless
+            ``trust``) in need of a global that could run code.
     """
     _check_is_file(path)
     if _looks_like_safetensors(path):
         return _read_safetensors(path)
     try:
-        with safe_globals([] if trust else _allowed_globals()):
-            return torch.load(path, map_location="cpu", weights_only=not trust)
+        if trust:
+            return torch.load(path, map_location="cpu", weights_only=False, mmap=mmap and _is_stored_zip(path))
+        refused, zipped = inspect_torch_file(path)
+        if not refused:
+            with safe_globals(_allowed_globals()):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipped)
     except Exception as error:  # arbitrary bytes make an unpickler raise nearly anything
-        found = _GLOBAL.search(str(error))
-        if found and not trust:
-            raise CheckpointError(
-                f"{path}: holds the Python global '{found.group(1)}', which is not among the plain data that"
-                " checkpoints need and could run code while loading. If you know who made the file, trust=True loads"
-                " it; otherwise ask for the weights as safetensors"
-            ) from error
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path}: not a readable checkpoint ({reason}); expected a torch.save file (.pt, .pth, .ckpt, .bin) or"
-            " safetensors. Truncated or interrupted download? Fetch the file again"
-        ) from error
+        raise CheckpointError(_unreadable(path, error)) from error
+    raise CheckpointError(_refusal(path, refused))
+
+
+def _refusal(path: Path, refused: list[str]) -> str:
+    named = ", ".join(f"'{name[:120]}'" for name in refused[:_LISTED])
+    more = f" and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
+    return (
+        f"{path}: holds the Python global{'s' * (len(refused) > 1)} {named}{more}, which no checkpoint needs and which"
+        " could run code while loading; nothing was run. If you know who made the file, trust=True loads it; otherwise"
+        " ask for the weights as safetensors"
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+    return (
+        f"{path}: not a readable checkpoint ({reason}); expected a torch.save file (.pt, .pth, .ckpt, .bin) or"
+        " safetensors. Truncated or interrupted download? Fetch the file again"
+    )
 
 
 def _check_is_file(path: Path) -> None:
@@ -93,6 +117,8 @@ def _check_is_file(path: Path) -> None:
         beside = sorted(child.name for child in path.parent.iterdir())[:5] if path.parent.is_dir() else []
         hint = f"; beside it lie {', '.join(beside)}" if beside else f"; nor is there a filled folder {path.parent}"
         raise CheckpointError(f"{path}: no such checkpoint file{hint}")
+    if not path.is_file():  # opening a pipe would wait for its other end, reading a device never end
+        raise CheckpointError(f"{path}: is a pipe, socket or device; expected a checkpoint file")
     try:
         with path.open("rb") as stream:
             empty = not stream.read(1)
@@ -102,20 +128,29 @@ def _check_is_file(path: Path) -> None:
         raise CheckpointError(f"{path}: is empty (0 bytes); expected a checkpoint. Interrupted copy? Fetch it again")
 
 
+def _is_stored_zip(path: Path) -> bool:
+    """Whether every member lies uncompressed in a zip file, so that its bytes are the tensor's."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return all(member.compress_type == zipfile.ZIP_STORED for member in archive.infolist())
+
+
 def _looks_like_safetensors(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(9)
-    return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _SAFETENSORS_MAX_HEADER
+    return head[7:] == b"\0{" and not head.startswith((ZIP_MAGIC, b"\x80\x02"))  # a little-endian length, then JSON
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as error:
         raise CheckpointError(f"{path}: is a safetensors file; reading it needs `pip install safetensors`") from error
     try:
+        check_safetensors_header(path)
         tensors: dict[str, Any] = load_file(path, device="cpu")
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged safetensors file ({error}); truncated? Fetch it again") from error
+    except Exception as error:  # SafetensorError and, on some headers, KeyError, TypeError, OverflowError, ...
+        reason = str(error)[:300]
+        raise CheckpointError(f"{path}: damaged safetensors file ({reason}); truncated? Fetch it again") from error
     return tensors

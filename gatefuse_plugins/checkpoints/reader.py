@@ -16,16 +16,20 @@ Contents decide, never the file's name.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from torch import Tensor
 
 from gatefuse_plugins.checkpoints.pickles import read_file
+from gatefuse_plugins.checkpoints.safety.values import non_finite, odd_names
 from gatefuse_plugins.errors import CheckpointError
 
 _STATE_KEYS = ("state_dict", "model")
@@ -51,9 +55,14 @@ class Checkpoint:
     meta: dict[str, Any] = field(default_factory=dict)
     path: Path = Path()
 
+    @cached_property
+    def non_finite(self) -> dict[str, int]:
+        """Name and count of NaN and infinite weights, for every tensor that holds any; empty for a sound file."""
+        return non_finite(self.state_dict)
+
 
 def read_checkpoint(path: str | os.PathLike[str], trust: bool = False) -> Checkpoint:
-    """Read any checkpoint of the module's table, onto the CPU.
+    """Read any checkpoint of the module's table, onto the CPU. Weights that are NaN or infinite are logged.
 
     Args:
         path: file written by ``torch.save`` (zip or legacy format) or safetensors.
@@ -63,13 +72,31 @@ def read_checkpoint(path: str | os.PathLike[str], trust: bool = False) -> Checkp
         CheckpointError: the file cannot be read, needs an unsafe global, or holds no single state dict.
     """
     path = Path(path)
-    content = read_file(path, trust)
+    checkpoint = unfold(read_file(path, trust), path)
+    if odd := checkpoint.non_finite:
+        listed = ", ".join(f"{name} ({count})" for name, count in list(odd.items())[:5])
+        tensors = f"{len(odd)} of {len(checkpoint.state_dict)} tensors"
+        print_log(f"{path}: NaN or infinite values in {tensors}: {listed}", "current", logging.WARNING)
+    return checkpoint
+
+
+def unfold(content: Any, path: Path) -> Checkpoint:
+    """The checkpoint inside the object that a file held.
+
+    Raises:
+        CheckpointError: it holds no single state dict.
+    """
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{path}: holds a {type(content).__name__}; expected a dict of tensors, or a dict with one inside"
         )
     key = _state_key(content, path)
     state = dict(content) if key is None else dict(content[key])
+    if odd := odd_names(state):
+        raise CheckpointError(
+            f"{path}: {len(odd)} of {len(state)} tensors have names that no parameter has, {odd[0][:80]!r} first;"
+            " expected names joined by dots"
+        )
     state = _without_data_parallel_prefix(state)
     meta = {} if key is None else _meta(content, key)
     return Checkpoint(state, _origin(content, key, state), meta, path)

@@ -14,6 +14,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.logging import print_log
 from safetensors.torch import save
 
+from gatefuse_plugins.config.signatures import parameters_of
 from gatefuse_plugins.data.cache_builder import build_feature_cache, module_digest, progress_bar
 from gatefuse_plugins.engine.data_kinds import data_kind
 from gatefuse_plugins.engine.pretrain_vision import load_or_pretrain
@@ -36,7 +37,10 @@ def make_embedded(kind: str, options: Mapping[str, Any]) -> Path:
 
 def build_bare(dataset: Mapping[str, Any]) -> Any:
     """The dataset with its annotations alone: no pictures are opened for it."""
-    return DATASETS.build({**dataset, **{key: None for key in ("features", "transform") if key in dataset}})
+    options = {**dataset, **{key: None for key in ("features", "transform") if key in dataset}}
+    if "annotations_only" in parameters_of(DATASETS.get(dataset["type"])).accepted:
+        options["annotations_only"] = True
+    return DATASETS.build(options)
 
 
 def prepare_vision(cfg: Config, state: Mapping[str, torch.Tensor] | None) -> None:

@@ -81,10 +81,7 @@ class SafeCheckpointHook(CheckpointHook):
                 "a checkpoint would lose accumulated gradients"
             )
         runner.logger.addFilter(_without_old_names)
-        try:
-            super().before_train(runner)
-        finally:
-            runner.logger.removeFilter(_without_old_names)
+        super().before_train(runner)
         self._saved_at = (runner.epoch, runner.iter)
         if is_main_process():
             for leftover in Path(self.out_dir).glob(".*.pth.*.tmp"):

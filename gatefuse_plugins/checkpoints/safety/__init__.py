@@ -1,0 +1,1 @@
+"""What a stranger's checkpoint is checked for before it is read."""
