@@ -14,6 +14,8 @@ from mmengine.dist import init_dist
 from torch import nn
 
 import gatefuse_plugins.plugins  # noqa: F401  registers every component before a config is judged
+from gatefuse_plugins.checkpoints.avigate import with_our_names
+from gatefuse_plugins.checkpoints.loading import LoadReport, load_into
 from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
 from gatefuse_plugins.config import load_config, validate_config
 from gatefuse_plugins.engine.file_backend import check_writable
@@ -74,6 +76,22 @@ def read_weights(path: str | Path, trust: bool = False) -> Checkpoint:
     except CheckpointError:
         return read_checkpoint(path, trust)  # weights of another origin, or a message about what is wrong
     return Checkpoint(content["state_dict"], "mmengine", content["meta"], Path(path))
+
+
+def load_weights(model: nn.Module, checkpoint: Checkpoint, new_parts: tuple[str, ...] = ()) -> LoadReport:
+    """Load a checkpoint of any origin into ``model`` (wrapped or not); every key must find its place.
+
+    Args:
+        new_parts: patterns over the model's names that may keep the values they have, where the checkpoint knows none.
+
+    Raises:
+        CheckpointError: lists all missing, unexpected and shape-conflicting keys at once.
+    """
+    target = bare(model)
+    renamed, dropped = with_our_names(checkpoint, target)
+    report = load_into(target, renamed, **leftovers(renamed, target, new_parts))
+    report.dropped |= dropped
+    return report
 
 
 def leftovers(checkpoint: Checkpoint, model: nn.Module, new_parts: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -17,17 +17,22 @@ from mmengine.utils import is_method_overridden
 
 from gatefuse_plugins.analysis.moment_plots import draw_queries
 from gatefuse_plugins.analysis.moment_queries import analyse_queries, choose_rows
-from gatefuse_plugins.checkpoints.loading import load_into
+from gatefuse_plugins.checkpoints.reader import Checkpoint
 from gatefuse_plugins.config.signatures import parameters_of
 from gatefuse_plugins.data.moments.base import MomentDataset
-from gatefuse_plugins.engine.prepare import prepare
+from gatefuse_plugins.engine.prepare import TESTING, prepare
+from gatefuse_plugins.engine.prepare_clips import check_clip_features
 from gatefuse_plugins.engine.prepare_features import check_vision
 from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import ConfigError
+from gatefuse_plugins.evaluation.leakage import LeakReport
 from gatefuse_plugins.evaluation.moment_labels import field
 from gatefuse_plugins.evaluation.moment_metrics import MomentMetric
 from gatefuse_plugins.files import write_json
-from gatefuse_plugins.launch_setup import bare, leftovers, load_run_config, read_weights
+from gatefuse_plugins.hosts.avigate import AVIGATE
+from gatefuse_plugins.hosts.avigate.sets import find_leaks
+from gatefuse_plugins.launch_setup import bare, load_run_config, load_weights, read_weights
+from gatefuse_plugins.recording.gate_log_hook import requested_gate_log
 from gatefuse_plugins.registry import DATASETS, HOOKS, METRICS
 
 
@@ -46,18 +51,12 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
     if args.split:
         _choose_split(cfg, args.split)
     submissions = _choose_submission(cfg, args.submission, f"{prefix}_submission.jsonl")
-    checkpoint = read_weights(args.checkpoint, args.trust)
-    identity = prepare(cfg, checkpoint.meta.get("vision_state"))
-    check_vision(checkpoint.meta, cfg)
+    checkpoint, identity = _read_and_prepare(cfg, args)
     shown = _choose_queries(cfg, args)
-    for name in ("prepared_vision", "pretrained"):
-        cfg.pop(name, None)
-    cfg.load_from, cfg.resume = None, False
-    # hooks that write training files have nothing to do here
-    cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks") or [] if _acts_in_testing(hook)]
-    runner = AnnouncingRunner.from_cfg(cfg)
-    report = load_into(bare(runner.model), checkpoint, **leftovers(checkpoint, bare(runner.model)))
-    print_log(f"{args.checkpoint} ({checkpoint.origin}): {report}", "current")
+    gate_log = requested_gate_log(args, cfg)
+    runner = _build(cfg, checkpoint)
+    if gate_log is not None:
+        runner.register_hook(gate_log)
     metrics = runner.test()
     if is_main_process():
         out = Path(args.out or f"{prefix}_metrics.json")
@@ -78,6 +77,51 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
             pictures = draw_queries(analyse_queries(bare(runner.model), *shown), folder)
             print_log(f"{len(pictures)} pictures written to {folder}", "current")
     return metrics
+
+
+def launch_leak_check(args: argparse.Namespace) -> LeakReport:
+    """Do the scores of ``args.checkpoint`` tell which text belongs to which video? Logs and returns the result.
+
+    Raises:
+        CheckpointError, DataError: as :func:`launch_test`.
+        ConfigError: a fault of the config, or a model that scores no pairs of text and video.
+    """
+    cfg = load_run_config(args)
+    if args.split:
+        _choose_split(cfg, args.split)
+    runner = _build(cfg, _read_and_prepare(cfg, args)[0])
+    model = bare(runner.model)
+    if not isinstance(model, AVIGATE):
+        raise ConfigError(
+            f"--leak-check: model.type={cfg.model.type} is no text-video model whose pairs could be shuffled; "
+            "expected AVIGATE or a class derived from it"
+        )
+    loader = runner.build_dataloader(cfg.test_dataloader)
+    report = find_leaks(model, loader)
+    print_log(f"leak check of {args.checkpoint}:\n{report}", "current")
+    return report
+
+
+def _read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
+    """The checkpoint, and the identity of the data to test on."""
+    checkpoint = read_weights(args.checkpoint, args.trust)
+    identity = prepare(cfg, checkpoint.meta.get("vision_state"), TESTING)
+    check_vision(checkpoint.meta, cfg)
+    check_clip_features(checkpoint.meta, identity)
+    return checkpoint, identity
+
+
+def _build(cfg: Config, checkpoint: Checkpoint) -> Runner:
+    """A Runner with the weights of ``checkpoint``."""
+    for name in ("prepared_vision", "pretrained"):
+        cfg.pop(name, None)
+    cfg.load_from, cfg.resume = None, False
+    # hooks that write training files have nothing to do here
+    cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks") or [] if _acts_in_testing(hook)]
+    runner = AnnouncingRunner.from_cfg(cfg)
+    report = load_weights(runner.model, checkpoint)
+    print_log(f"{checkpoint.path} ({checkpoint.origin}): {report}", "current")
+    return runner
 
 
 def _choose_split(cfg: Config, split: str) -> None:

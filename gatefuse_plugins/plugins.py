@@ -12,7 +12,10 @@ import gatefuse_plugins.engine.loop
 import gatefuse_plugins.evaluation
 import gatefuse_plugins.fusions
 import gatefuse_plugins.gates
+import gatefuse_plugins.hosts.avigate
+import gatefuse_plugins.hosts.avigate.encoders
 import gatefuse_plugins.hosts.blip2_cir
 import gatefuse_plugins.hosts.qd_detr
+import gatefuse_plugins.recording.gate_correlations
 import gatefuse_plugins.recording.monitor_hook
 import gatefuse_plugins.recording.off_topic  # noqa: F401

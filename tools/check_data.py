@@ -1,4 +1,6 @@
-"""Check a data set on disk: ``check_data.py {cirr,fashioniq,qvhighlights,tvsum} PATH [--json FILE] [--features DIR]``.
+"""Check a data set on disk.
+
+python tools/check_data.py {cirr,fashioniq,qvhighlights,tvsum,msrvtt} PATH [--json FILE] [--features DIR]
 
 Exit status: 0 where all is well, 1 where there are faults.
 """
@@ -14,7 +16,8 @@ from rich.table import Table
 
 from gatefuse_plugins.data.base_faults import capped_list
 from gatefuse_plugins.data.cache_builder import progress_bar
-from gatefuse_plugins.data.checker import IMAGE_KINDS, KINDS, CheckReport, check_dataset
+from gatefuse_plugins.data.checker import CLIP_KIND, IMAGE_KINDS, KINDS, CheckReport, check_dataset
+from gatefuse_plugins.errors import GatefuseError
 from gatefuse_plugins.files import write_json
 
 
@@ -51,12 +54,22 @@ def moment_counts(report: CheckReport) -> Table:
     return counts
 
 
+def clip_counts(report: CheckReport) -> Table:
+    headers = ("videos", "captions", "readable", "with audio", "silent", "notes")
+    counts = Table("split", *headers, title=f"{report.kind} splits")
+    for split, found in report.splits.items():
+        figures = (found.videos, found.captions, found.readable, found.with_audio, found.silent)
+        counts.add_row(split, *map(str, figures), "; ".join(found.notes))
+    return counts
+
+
 def span(bounds: tuple[int, int] | None) -> str:
     return "-" if bounds is None else f"{bounds[0]}..{bounds[1]}"
 
 
 def show(report: CheckReport, console: Console) -> None:
-    console.print(moment_counts(report) if report.kind not in IMAGE_KINDS else image_counts(report))
+    tables = {CLIP_KIND: clip_counts, **dict.fromkeys(IMAGE_KINDS, image_counts)}
+    console.print(tables.get(report.kind, moment_counts)(report))
     if report.ok:
         console.print("no faults")
         return
@@ -69,8 +82,12 @@ def show(report: CheckReport, console: Console) -> None:
 
 def main() -> int:
     args = parse_args()
-    with progress_bar("reading files") as progress:
-        report = check_dataset(args.kind, args.path, args.features, progress)
+    try:
+        with progress_bar("reading files") as progress:
+            report = check_dataset(args.kind, args.path, args.features, progress)
+    except GatefuseError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
     show(report, Console())
     if args.json:
         write_json(args.json, report.to_dict())

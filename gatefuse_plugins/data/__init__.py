@@ -8,6 +8,7 @@ from gatefuse_plugins.data.collate import identity_collate
 from gatefuse_plugins.data.fashioniq import FashionIQDataset
 from gatefuse_plugins.data.feature_cache import FeatureCache
 from gatefuse_plugins.data.moments import QVHighlightsDataset, TVSumDataset
+from gatefuse_plugins.data.msrvtt import MSRVTTDataset
 from gatefuse_plugins.data.samplers import ClusterSampler
 from gatefuse_plugins.data.transforms import ClipPreprocess, SquarePad, TargetPad, build_transform, transform_key
 
@@ -17,6 +18,7 @@ __all__ = [
     "ClusterSampler",
     "FashionIQDataset",
     "FeatureCache",
+    "MSRVTTDataset",
     "QVHighlightsDataset",
     "SquarePad",
     "TVSumDataset",

@@ -11,18 +11,20 @@ from typing import Any
 
 from gatefuse_plugins.data.base_annotations import Annotations, check_choice
 from gatefuse_plugins.data.base_faults import Faults
+from gatefuse_plugins.data.checker_features import check_features
 from gatefuse_plugins.data.cirr_annotations import SPLITS as CIRR_SPLITS
 from gatefuse_plugins.data.cirr_annotations import cirr_files, cirr_root, read_cirr
 from gatefuse_plugins.data.fashioniq_annotations import CATEGORIES, fashioniq_files, fashioniq_root, read_fashioniq
 from gatefuse_plugins.data.fashioniq_annotations import SPLITS as FASHIONIQ_SPLITS
-from gatefuse_plugins.data.feature_cache import FEATURES_FILE, NAMES_PATTERN, FeatureCache
 from gatefuse_plugins.data.images import missing_files, read_image
 from gatefuse_plugins.data.moments.checking import MomentCounts, check_moments, check_packed
 from gatefuse_plugins.data.moments.places import LAYOUTS
-from gatefuse_plugins.errors import DataError
+from gatefuse_plugins.data.msrvtt.checking import ClipCounts, check_clips
+from gatefuse_plugins.errors import ConfigError, DataError
 
 IMAGE_KINDS = ("cirr", "fashioniq")
-KINDS = (*IMAGE_KINDS, *LAYOUTS)
+CLIP_KIND = "msrvtt"
+KINDS = (*IMAGE_KINDS, *LAYOUTS, CLIP_KIND)
 
 
 @dataclass
@@ -43,7 +45,7 @@ class CheckReport:
 
     kind: str
     root: str
-    splits: dict[str, SplitCounts] | dict[str, MomentCounts]
+    splits: dict[str, SplitCounts] | dict[str, MomentCounts] | dict[str, ClipCounts]
     faults: dict[str, list[str]]
 
     @property
@@ -70,7 +72,8 @@ def check_dataset(
         progress: called with (files read, files of this split or folder).
 
     Raises:
-        ConfigError: unknown ``kind``. Faults of the data are reported, not raised.
+        ConfigError: unknown ``kind``, or ``features`` of a kind whose features are not checked. Faults of the data are
+            reported, not raised.
     """
     check_choice("kind", kind, KINDS)
     faults = Faults()
@@ -79,6 +82,10 @@ def check_dataset(
         if features is not None:
             check_packed(Path(features), faults, progress)
         return CheckReport(kind, str(path), counts, faults.by_kind)
+    if kind == CLIP_KIND:
+        if features is not None:
+            raise ConfigError(f"features={str(features)!r}: of {kind} only clips are checked; leave features out")
+        return CheckReport(kind, str(path), check_clips(path, faults, progress), faults.by_kind)
     splits, known, elsewhere = {}, set(), _files_by_stem(Path(path))
     for split in CIRR_SPLITS if kind == "cirr" else FASHIONIQ_SPLITS:
         try:
@@ -92,7 +99,7 @@ def check_dataset(
         splits[split] = _check_images(annotations, elsewhere, faults, progress)
         known.update(annotations.gallery)
     if features is not None:
-        _check_features(Path(features), known, faults)
+        check_features(Path(features), known, faults)
     return CheckReport(kind, str(path), splits, faults.by_kind)
 
 
@@ -158,23 +165,3 @@ def _size_or_error(path: Path) -> tuple[int, int] | str:
         return read_image(path).size
     except DataError as error:
         return str(error)
-
-
-def _check_features(path: Path, known: set[str], faults: Faults) -> None:
-    indices = [path] if path.is_file() else sorted(path.rglob(NAMES_PATTERN))
-    if not indices:
-        faults.add(f"feature folders without an index {NAMES_PATTERN}", path)
-    covered: set[str] = set()
-    for index in indices:
-        try:
-            cache = FeatureCache.open(index)
-        except (DataError, KeyError, TypeError) as error:
-            faults.add("feature caches that cannot be read", f"{index}: {error}")
-            continue
-        size = (index.parent / FEATURES_FILE).stat().st_size
-        if size % cache.row_bytes:
-            expected = f"rows of {cache.num_tokens} x {cache.width} {cache.dtype} = {cache.row_bytes} bytes"
-            faults.add("features of wrong dimensions", f"{index.parent / FEATURES_FILE}: {size} bytes, no {expected}")
-        covered.update(cache.names)
-    if indices:
-        faults.add(f"images without features in {path}", *sorted(known - covered))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gatefuse_plugins.evaluation.composed import cirr_metrics, cirr_ranks, fashioniq_metrics
 from gatefuse_plugins.evaluation.highlights import highlight_metrics
+from gatefuse_plugins.evaluation.leakage import LeakReport, check_leakage
 from gatefuse_plugins.evaluation.metrics import CIRRMetric, FashionIQMetric
 from gatefuse_plugins.evaluation.moment_metrics import QVHighlightsMetric, TVSumMetric
 from gatefuse_plugins.evaluation.moment_retrieval import moment_retrieval_metrics
@@ -18,8 +19,10 @@ from gatefuse_plugins.evaluation.video import msrvtt_metrics
 __all__ = [
     "CIRRMetric",
     "FashionIQMetric",
+    "LeakReport",
     "QVHighlightsMetric",
     "TVSumMetric",
+    "check_leakage",
     "cirr_metrics",
     "cirr_ranks",
     "fashioniq_metrics",

@@ -97,14 +97,19 @@ class EvidenceGate(OwnsGateParameters):
     def from_parts(self, parts: Sequence[Tensor | None], active: Tensor | None = None) -> Tensor:
         """Gate value (B, 1, 1) or (B, H, 1, 1) from the streams' shares; ``None`` is a stream that says nothing.
 
-        ``active`` (B,) False puts a sample's gate at its neutral value, before the tap.
+        ``active`` (B,) False puts a sample's gate at its neutral value, before the tap, whose mask leaves it out.
         """
         given = [part for part in parts if part is not None]
         hidden = torch.stack(given).sum(dim=0) if len(given) > 1 else given[0].clone()
-        value = self.squash(getattr(self, f"{self.prefix}_proj")(quick_gelu(hidden)))
+        value = self.scaled(self.squash(getattr(self, f"{self.prefix}_proj")(quick_gelu(hidden))))
         if active is not None:
             value = torch.where(active[:, None], value, self.tap.neutral)
-        return self.tap(value[..., None, None] if self.headwise else value[:, None, :])
+        mask = None if active is None else active[:, None]
+        return self.tap(value[..., None, None] if self.headwise else value[:, None, :], mask)
+
+    def scaled(self, value: Tensor) -> Tensor:
+        """What a kind of gate still does to its squashed value; here nothing."""
+        return value
 
     def forward(self, *pooled: Tensor, active: Tensor | None = None) -> Tensor:
         """Streams (B, D) in the order of ``STREAMS`` -> gate value; ``active`` as in :meth:`from_parts`."""
@@ -126,13 +131,28 @@ class QueryGate(EvidenceGate):
     Over [video mean | audio mean | text mean]; 3 D D/2 + D/2 parameters (393,472 at D = 512), in PyTorch's default
     initialisation, so ``w`` starts near 0.5. Neutral at 1: the text changes nothing.
 
+    With ``outer_scale`` the text's share is times a learned s that starts at 0, ``query = video + s (1 - w) (text -
+    video)``: a trained model that gets this gate is unchanged at first, yet s has a gradient at once and the gate one as
+    soon as s has moved. (A large bias inside the sigmoid would be exact only where its gradient is 0.) The gate's value
+    is then ``1 - s (1 - w)``, without bounds.
+
     Args:
         dim: width D.
         num_heads: one value a head (B, H, 1, 1); ``None`` gives one a sample (B, 1, 1).
         layer: 0-based layer index for the tap.
+        outer_scale: one parameter more; the others keep names and shapes.
     """
 
-    def __init__(self, dim: int, num_heads: int | None = None, layer: int | None = None) -> None:
+    def __init__(
+        self, dim: int, num_heads: int | None = None, layer: int | None = None, outer_scale: bool = False
+    ) -> None:
         super().__init__(
             dim, SigmoidSquash(), "qg", streams=3, num_values=num_heads, kind="query", neutral=1.0, layer=layer
         )
+        self.register_parameter("outer_scale", nn.Parameter(torch.zeros(())) if outer_scale else None)
+        if outer_scale:
+            self.tap.low = self.tap.high = None
+
+    def scaled(self, value: Tensor) -> Tensor:
+        """``1 - s (1 - w)``; ``w`` itself without ``outer_scale``."""
+        return value if self.outer_scale is None else 1 - self.outer_scale * (1 - value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gatefuse_plugins.recording.recorder import TapStatistics
+from gatefuse_plugins.recording.statistics import TapStatistics
 
 # Passes that a host makes through a layer in one step at most: the batch, and its negative pairs.
 PASSES = 2
-CAUSES = ("saturation", "collapse", "closing", "dominance")
+CAUSES = ("saturation", "collapse", "closing", "dominance", "one_sided")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class GateThresholds:
         closing_level: an attention gate that can only open (range from 0, neutral at 0) is closing when its mean is
             below this.
         dominance_level: an FFN gate that is neutral at 0 is too strong when its root mean square is above this.
+        query_low, query_high: a query gate is one-sided when its mean leaves this range; then the query is next to all
+            text, or next to all video.
     """
 
     saturation_fraction: float = 0.95
@@ -32,6 +34,8 @@ class GateThresholds:
     collapse_distance: float = 1e-2
     closing_level: float = 0.05
     dominance_level: float = 0.5
+    query_low: float = 0.1
+    query_high: float = 0.9
 
     def __post_init__(self) -> None:
         if not 0 < self.saturation_fraction <= 1:
@@ -44,6 +48,10 @@ class GateThresholds:
             raise ValueError(
                 f"closing_level {self.closing_level} must not be negative, dominance_level {self.dominance_level} must"
                 " be above 0"
+            )
+        if not 0 <= self.query_low < self.query_high <= 1:
+            raise ValueError(
+                f"query_low {self.query_low} and query_high {self.query_high}: expected 0 <= low < high <= 1"
             )
 
 
@@ -73,7 +81,16 @@ def diagnose(name: str, tap: TapStatistics, thresholds: GateThresholds) -> dict[
 
 
 def _level_ailments(name: str, tap: TapStatistics, thresholds: GateThresholds) -> dict[str, str]:
-    """Ailments of audio gates, which add something new: neutral at 0, unlike gates on a branch of the host."""
+    """Ailments of query gates, and of audio gates that add something new: neutral at 0, unlike those on a branch."""
+    if tap.kind == "query" and not thresholds.query_low <= tap.mean <= thresholds.query_high:
+        side = "text" if tap.mean < thresholds.query_low else "video"
+        return {
+            "one_sided": (
+                f"query gate {name} has left {thresholds.query_low:g}..{thresholds.query_high:g}: mean {tap.mean:.3g},"
+                f" so the attention's query is next to all {side}. Lower the gate's learning rate, or start over"
+                " without the query gate if it stays there"
+            )
+        }
     if tap.neutral != 0:
         return {}
     if tap.kind == "attention" and tap.low == 0 and tap.mean < thresholds.closing_level:

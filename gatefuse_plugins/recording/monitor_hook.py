@@ -16,14 +16,9 @@ from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.recording.changes import record_changes
 from gatefuse_plugins.recording.health import CAUSES, GateThresholds, diagnose
 from gatefuse_plugins.recording.moments import Moments
-from gatefuse_plugins.recording.recorder import (
-    EVERYTHING,
-    GateRecording,
-    fetch_states,
-    figures,
-    find_taps,
-    record_gates,
-)
+from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps, record_gates
+from gatefuse_plugins.recording.recording import GateRecording
+from gatefuse_plugins.recording.statistics import fetch_states, figures
 from gatefuse_plugins.registry import HOOKS
 
 STATISTICS = ("mean", "std", "minimum", "maximum")
@@ -48,7 +43,7 @@ class GateMonitorHook(Hook):
     Args:
         interval: training steps between monitored steps.
         select: dotted glob or globs over tap names.
-        saturation_fraction, collapse_std, collapse_distance, closing_level, dominance_level: see
+        saturation_fraction, collapse_std, collapse_distance, closing_level, dominance_level, query_low, query_high: see
             :class:`~gatefuse_plugins.recording.health.GateThresholds`.
         patience: monitored steps in a row before a warning.
 
@@ -69,6 +64,8 @@ class GateMonitorHook(Hook):
         patience: int = 3,
         closing_level: float = 0.05,
         dominance_level: float = 0.5,
+        query_low: float = 0.1,
+        query_high: float = 0.9,
     ) -> None:
         if interval < 1 or patience < 1:
             raise ValueError(f"interval is {interval} and patience {patience}; expected whole numbers from 1")
@@ -76,7 +73,13 @@ class GateMonitorHook(Hook):
         self.select = select
         self.patience = patience
         self.thresholds = GateThresholds(
-            saturation_fraction, collapse_std, collapse_distance, closing_level, dominance_level
+            saturation_fraction,
+            collapse_std,
+            collapse_distance,
+            closing_level,
+            dominance_level,
+            query_low,
+            query_high,
         )
         self._enabled = True
         self._scope = contextlib.ExitStack()
@@ -100,7 +103,7 @@ class GateMonitorHook(Hook):
         if not self._enabled or not self.every_n_train_iters(runner, self.interval):
             return
         model = bare_model(runner.model)
-        self._gates = self._scope.enter_context(record_gates(model, self.select))
+        self._gates = self._scope.enter_context(record_gates(model, self.select, reduce="moments"))
         self._changes = self._scope.enter_context(record_changes(model))
 
     def after_train_iter(

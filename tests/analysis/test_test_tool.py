@@ -100,6 +100,11 @@ def test_what_cannot_be_done_is_refused_before_the_model_runs(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_text_video_models_are_checked_for_leaks(tool: Tool) -> None:
+    status, output = tool("--split", "val", "--leak-check")
+    assert status == 1 and "model.type=QDDETR is no text-video model" in output
+
+
 def test_data_sets_and_metrics_that_lack_what_is_asked() -> None:
     cfg = Config({"test_dataloader": {"dataset": {"type": "RepeatDataset"}}, "test_evaluator": {"type": "CIRRMetric"}})
     with pytest.raises(ConfigError, match="RepeatDataset has no splits"):

@@ -10,6 +10,8 @@ import pytest
 from data_sets import cirr_record, write_cirr, write_fashioniq
 
 from gatefuse_plugins.data.checker import check_dataset
+from gatefuse_plugins.data.clips import ClipSetConfig, make_msrvtt_clips
+from gatefuse_plugins.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,6 +45,20 @@ def test_all_faults_at_once(faulty: Path) -> None:
     assert found["missing images"][0].endswith("dev-0-2.png")
     assert "dev-0-3.png" in found["unreadable images"][0]
     assert any(items == ["dangling"] for items in faults.values())
+
+
+def test_embedded_clips_are_sound_and_a_torn_file_is_named(tmp_path: Path) -> None:
+    config = ClipSetConfig(num_train_videos=13, num_test_videos=2, captions_per_video=2, num_frames=1, image_size=16)
+    make_msrvtt_clips(tmp_path, config)
+    report = check_dataset("msrvtt", tmp_path)
+    assert report.ok and report.to_dict()["splits"]["train"]["with_audio"] == 12
+    (tmp_path / "frames/video0/000001.png").write_bytes(b"torn")
+    command = [sys.executable, str(ROOT / "tools/check_data.py"), "msrvtt", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1 and "unreadable videos" in result.stdout and "with audio" in result.stdout
+    with pytest.raises(ConfigError, match="of msrvtt only clips are checked"):
+        check_dataset("msrvtt", tmp_path, features=tmp_path)
 
 
 def test_features_of_wrong_dimensions_and_without_images(tmp_path: Path) -> None:

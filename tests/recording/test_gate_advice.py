@@ -11,7 +11,8 @@ from gatefuse_plugins.fusions import AvigateCustomFusion
 from gatefuse_plugins.gates import ResidualGate
 from gatefuse_plugins.recording.health import CAUSES, GateThresholds, diagnose
 from gatefuse_plugins.recording.monitor_hook import GateMonitorHook
-from gatefuse_plugins.recording.recorder import TapStatistics, record_gates
+from gatefuse_plugins.recording.recorder import record_gates
+from gatefuse_plugins.recording.statistics import TapStatistics
 
 
 def tap(
@@ -31,12 +32,19 @@ def tap(
         (tap("ffn", -0.6, 0.0, low=None), {"dominance"}),
         (tap("ffn", 0.3, 0.1, low=None), set()),
         (tap("shift", 0.9, low=None), set()),
+        (tap("query", 0.09, neutral=1.0, high=1.0), {"one_sided"}),
+        (tap("query", 0.91, neutral=1.0, high=1.0), {"one_sided"}),
+        (tap("query", 0.5, neutral=1.0, high=1.0), set()),
     ],
 )
 def test_causes(statistics: TapStatistics, causes: set[str]) -> None:
     found = diagnose("g", statistics, GateThresholds())
     assert set(found) == causes <= set(CAUSES)
-    remedies = {"closing": "mha_gate_bias_init=1.5 to 2.0", "dominance": "ffn_gate_alpha_init=0.2 to 0.3"}
+    remedies = {
+        "closing": "mha_gate_bias_init=1.5 to 2.0",
+        "dominance": "ffn_gate_alpha_init=0.2 to 0.3",
+        "one_sided": "is next to all " + ("text" if statistics.mean < 0.5 else "video"),
+    }
     assert all(remedies[cause] in message for cause, message in found.items())
 
 
@@ -72,3 +80,5 @@ def test_the_monitor_warns(caplog: pytest.LogCaptureFixture) -> None:
     assert "mha_gate_bias_init" in caplog.records[0].getMessage()
     with pytest.raises(ValueError, match="closing_level -1"):
         GateMonitorHook(closing_level=-1)
+    with pytest.raises(ValueError, match="query_low 0.9 and query_high 0.1"):
+        GateMonitorHook(query_low=0.9, query_high=0.1)

@@ -16,7 +16,7 @@ from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.recording.health import GateThresholds, diagnose
 from gatefuse_plugins.recording.monitor_hook import GateMonitorHook
-from gatefuse_plugins.recording.recorder import TapStatistics
+from gatefuse_plugins.recording.statistics import TapStatistics
 from gatefuse_plugins.registry import HOOKS
 
 

@@ -83,7 +83,9 @@ def _figure(value: float | None) -> str:
 
 
 def _fusion(runner: Runner) -> str:
-    fusion = runner.cfg.model.get("fusion")
+    if "fusion" not in runner.cfg.model:
+        return ""  # the host's gates are its own
+    fusion = runner.cfg.model.fusion
     if not fusion:
         return "## Fusion\n\nNone: the ungated arm."
     settings = "\n".join(f"- {name}: {value}" for name, value in fusion.items())

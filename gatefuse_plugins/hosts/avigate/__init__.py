@@ -3,6 +3,7 @@
 import gatefuse_plugins.hosts.avigate.rules  # noqa: F401 (registers the config checks)
 from gatefuse_plugins.hosts.avigate.build import build_avigate
 from gatefuse_plugins.hosts.avigate.gated_transformer import GatedFusionTransformer
+from gatefuse_plugins.hosts.avigate.metric import MSRVTTMetric
 from gatefuse_plugins.hosts.avigate.model import AVIGATE
 from gatefuse_plugins.hosts.avigate.network import AVIGATENetwork
 from gatefuse_plugins.hosts.avigate.options import FusionOptions, NetworkSizes, TrainingOptions
@@ -15,6 +16,7 @@ from gatefuse_plugins.hosts.avigate.scoring import (
     text_free_scores,
     two_stage_scores,
 )
+from gatefuse_plugins.hosts.avigate.sets import encode_set, find_leaks, join_predictions
 from gatefuse_plugins.hosts.avigate.similarity import VideoVectors
 
 __all__ = [
@@ -25,11 +27,15 @@ __all__ = [
     "EncodedVideos",
     "FusionOptions",
     "GatedFusionTransformer",
+    "MSRVTTMetric",
     "NetworkSizes",
     "TrainingOptions",
     "VideoVectors",
     "build_avigate",
     "embed_videos",
+    "encode_set",
+    "find_leaks",
+    "join_predictions",
     "score_all_pairs",
     "score_pairs",
     "text_free_scores",

@@ -86,7 +86,8 @@ class GatedFusionBlock(nn.Module):
             self.attn_gate = tanh_evidence_gate(dim, "ag", "attention", layer, options.text_gates)
             self.ff_gate = tanh_evidence_gate(dim, "fg", "ffn", layer, options.text_gates)
         if options.query_gate != "off":
-            self.query_gate = QueryGate(dim, num_heads if options.query_gate == "headwise" else None, layer)
+            heads = num_heads if options.query_gate == "headwise" else None
+            self.query_gate = QueryGate(dim, heads, layer, options.query_gate_scale)
         if options.layer_decay != "off":
             learnable = options.layer_decay == "learnable"
             self.attn_decay = LayerDecay(layer, num_layers, learnable, "attention")
@@ -142,7 +143,7 @@ class GatedFusionBlock(nn.Module):
             return audio.present[:, None, None].to(pooled.dtype)
         parts = (gate.part("video", pooled), getattr(audio, name), getattr(text, name) if text is not None else None)
         value = gate.from_parts(parts, audio.present)
-        return value if decay is None else decay(value)
+        return value if decay is None else decay(value, audio.present[:, None])
 
     def _read_audio(self, x: Tensor, pooled: Tensor, audio: AudioState, text: TextState | None) -> Tensor:
         """What the query reads from the audio, (B, L, D)."""

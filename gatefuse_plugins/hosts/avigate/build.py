@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from gatefuse_plugins.hosts.avigate.model import AVIGATE
 from gatefuse_plugins.hosts.avigate.options import FusionOptions, NetworkSizes, TrainingOptions
+from gatefuse_plugins.patterns import match_names
 from gatefuse_plugins.registry import MODELS
 
 
@@ -22,6 +24,7 @@ def build_avigate(
     lse_temperature: float = 1.0,
     gating: bool = True,
     query_gate: str = "off",
+    query_gate_scale: bool = False,
     dual_path: bool = False,
     text_gates: bool = False,
     text_alignment: str = "mean",
@@ -37,6 +40,7 @@ def build_avigate(
     frame_encoder: dict | None = None,
     text_encoder: dict | None = None,
     audio_encoder: dict | None = None,
+    frozen: Sequence[str] = (),
     data_preprocessor: dict | None = None,
 ) -> AVIGATE:
     """Build the host from a config.
@@ -47,9 +51,11 @@ def build_avigate(
         gating: see :class:`FusionOptions`, up to ``mask_padding``.
         margin_beta: see :class:`TrainingOptions`, up to ``max_bytes``.
         frame_encoder: config of a module of MODELS; ``None`` where the batch holds features. Likewise the others.
+        frozen: dotted globs over the names of parameters that are not trained.
 
     Raises:
         ConfigError: sizes or options that do not go together, all of a kind at once.
+        PatternError: a pattern of ``frozen`` matches no parameter.
     """
     given = dict(locals())
 
@@ -60,7 +66,7 @@ def build_avigate(
         name: MODELS.build(given[name]) if given[name] is not None else None
         for name in ("frame_encoder", "text_encoder", "audio_encoder")
     }
-    return AVIGATE(
+    model = AVIGATE(
         sizes=options(NetworkSizes),
         options=options(FusionOptions),
         training_options=options(TrainingOptions),
@@ -69,3 +75,8 @@ def build_avigate(
         data_preprocessor=data_preprocessor,
         **encoders,
     )
+    parameters = dict(model.named_parameters())
+    for pattern in frozen:
+        for name in match_names(pattern, parameters, host="the parameters of AVIGATE"):
+            parameters[name].requires_grad_(False)
+    return model

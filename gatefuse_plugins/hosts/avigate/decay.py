@@ -38,6 +38,6 @@ class LayerDecay(OwnsGateParameters):
         """The layer's share, in (0, 1]."""
         return self.fixed if self.logit is None else self.logit.sigmoid()
 
-    def forward(self, value: Tensor) -> Tensor:
-        """Gate value, any shape."""
-        return self.tap(value * self.factor)
+    def forward(self, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Gate value, any shape; ``mask`` goes to the tap."""
+        return self.tap(value * self.factor, mask)

@@ -14,9 +14,9 @@ from gatefuse_plugins.hosts.avigate.losses import adaptive_margin, same_video, s
 from gatefuse_plugins.hosts.avigate.network import MAX_LOGIT_SCALE, AVIGATENetwork
 from gatefuse_plugins.hosts.avigate.options import TrainingOptions
 from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
-from gatefuse_plugins.hosts.avigate.scoring import embed_videos, score_all_pairs, text_free_scores
+from gatefuse_plugins.hosts.avigate.scoring import MAX_BYTES, embed_videos, score_all_pairs, text_free_scores
 from gatefuse_plugins.hosts.avigate.similarity import text_vectors
-from gatefuse_plugins.hosts.blip2_cir.losses import gather_with_grad
+from gatefuse_plugins.hosts.distributed import gather_with_grad
 
 
 class AVIGATE(AVIGATENetwork, BaseModel):
@@ -45,14 +45,15 @@ class AVIGATE(AVIGATENetwork, BaseModel):
         video_index: Tensor | None = None,
         text_index: Tensor | None = None,
         **_: Any,
-    ) -> dict[str, Tensor] | list[dict[str, Tensor]] | Tensor:
+    ) -> dict[str, Tensor] | list[dict[str, Any]] | Tensor:
         """One batch.
 
         Args:
             mode: ``loss`` gives the losses; ``tensor`` the similarity (T, V) of the batch's texts and videos;
                 ``predict`` a list with one dict of what whole sets are scored from, whichever the batch holds:
                 ``frames`` (B, F, D), ``mask``, ``audio`` (B, Q, D), ``has_audio`` and ``video_index`` of its videos
-                (:class:`EncodedVideos`), ``tokens`` (B, N, D), ``text_mask`` and ``text_index`` of its texts.
+                (:class:`EncodedVideos`), ``tokens`` (B, N, D), ``text_mask`` and ``text_index`` of its texts; and
+                ``scorer``, this model, since a metric that scores pairs anew is handed nothing else.
             video: see :meth:`encode_videos`, likewise ``video_mask``, ``audio``, ``audio_mask``.
             text: see :meth:`encode_texts`, likewise ``text_mask``. In ``loss``, text i belongs to video i.
             video_id: (B,) equal where samples show the same video.
@@ -68,7 +69,7 @@ class AVIGATE(AVIGATENetwork, BaseModel):
         videos = None if video is None else self.encode_videos(video, video_mask, audio, audio_mask)  # type: ignore[arg-type]
         texts = None if text is None else self.encode_texts(text, text_mask)
         if mode == "predict":
-            return [_prediction(videos, video_index, texts, text_index)]
+            return [{**_prediction(videos, video_index, texts, text_index), "scorer": self}]
         if videos is None or texts is None:
             raise DataError(
                 f"mode {mode!r} needs video and text; the batch lacks {'video' if videos is None else 'text'}"
@@ -76,6 +77,10 @@ class AVIGATE(AVIGATENetwork, BaseModel):
         if mode == "tensor":
             return score_all_pairs(self, texts, videos, self.training_options.max_bytes)
         return {"loss_contrastive": self.contrastive_loss(texts, videos, video_id)}
+
+    def score(self, texts: EncodedTexts, videos: EncodedVideos, max_bytes: int = MAX_BYTES) -> Tensor:
+        """(T, V) similarity by which evaluation ranks; see :func:`score_all_pairs`."""
+        return score_all_pairs(self, texts, videos, max_bytes)
 
     def contrastive_loss(self, texts: EncodedTexts, videos: EncodedVideos, video_id: Tensor | None = None) -> Tensor:
         """Loss over the joined batch of all ranks; text i belongs to video i."""

@@ -117,7 +117,8 @@ class AVIGATENetwork(nn.Module):
             video: frame features (B, F, D), or images (B, F, 3, S, S) for the frame encoder.
             mask: (B, F) True = a frame. What stands at other positions has no influence, NaN neither, unless the option
                 ``mask_padding`` is off.
-            audio: (B, A, D), or what the audio encoder takes; ``None`` where no video has any.
+            audio: (B, A, D), or what the audio encoder takes; of any shape, or ``None``, where no video has any. The
+                encoder sees padding as it stands, with 0 for NaN and infinity, and 0 where a video has no audio.
             audio_mask: (B, A); a row without True is a video without audio.
 
         Raises:
@@ -139,12 +140,14 @@ class AVIGATENetwork(nn.Module):
 
     def _audio_tokens(self, video: Tensor, audio: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Encoded audio (B, A, D) and its mask (B, A)."""
-        if audio is None:
+        if audio is None or (self.audio_encoder is None and mask is not None and not mask.any()):
             return video.new_zeros(len(video), 1, video.shape[2]), video.new_zeros(len(video), 1, dtype=torch.bool)
         if mask is None:
             mask = torch.ones(audio.shape[:2], dtype=torch.bool, device=audio.device)
         if self.audio_encoder is not None:
-            audio = self.audio_encoder(audio.masked_fill(~mask[..., None], 0.0))
+            # padding keeps the finite values that the data set chose: spectrogram encoders know silence, not 0
+            garbage = ~mask[..., None] & ~(mask.any(dim=1)[:, None, None] & audio.isfinite())
+            audio = self.audio_encoder(audio.masked_fill(garbage, 0.0))
             token_mask = getattr(self.audio_encoder, "token_mask", None)
             mask = mask if token_mask is None else token_mask(mask)
         self._check("audio", audio, mask)

@@ -53,6 +53,8 @@ class FusionOptions:
         gating: attention and FFN gates; False adds both branches as they are.
         query_gate: ``scalar`` mixes the text into the cross-attention's query by one weight a sample, ``headwise`` by
             one a head.
+        query_gate_scale: a learned factor from 0 on the text's share, so that the gate starts by changing nothing; see
+            :class:`~gatefuse_plugins.gates.query_gate.QueryGate`.
         dual_path: the gate mixes what the video's and what the text's query read from the audio, not the queries.
         text_gates: attention and FFN gates see the text too.
         text_alignment: the text beside each frame: ``mean`` is the masked mean of its tokens for all frames,
@@ -66,6 +68,7 @@ class FusionOptions:
 
     gating: bool = True
     query_gate: str = "off"
+    query_gate_scale: bool = False
     dual_path: bool = False
     text_gates: bool = False
     text_alignment: str = "mean"
@@ -101,6 +104,7 @@ def option_faults(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     needs_gates = "needs gating=True: there is no gate that it could act on"
     wrong = (
         ("dual_path", values["dual_path"] and no_query, needs_query),
+        ("query_gate_scale", values["query_gate_scale"] and no_query, needs_query),
         ("text_alignment", values["text_alignment"] != "mean" and no_query, needs_query),
         ("text_gates", values["text_gates"] and not values["gating"], needs_gates),
         ("layer_decay", not no_decay and not values["gating"], needs_gates),

@@ -9,6 +9,7 @@ from typing import Any
 from gatefuse_plugins.config.rules import dimension_rule
 from gatefuse_plugins.hosts.avigate.build import build_avigate
 from gatefuse_plugins.hosts.avigate.options import option_faults
+from gatefuse_plugins.hosts.blip2_cir.rules import size_of
 
 _SIZES = ("width", "num_heads", "num_query_tokens", "resampler_layers", "fusion_layers", "max_frames", "max_bytes")
 _ENCODERS = ("frame_encoder", "text_encoder", "audio_encoder")
@@ -42,7 +43,7 @@ def _encoder_faults(node: Mapping[str, Any], path: str, width: int) -> list[str]
         if not isinstance(encoder, Mapping):
             continue
         for key in _WIDTH_KEYS:
-            stated = encoder.get(key)
-            if isinstance(stated, int) and stated != width:
+            stated = size_of(encoder, key)
+            if stated is not None and stated != width:
                 faults.append(f"{path}.{name}.{key}: {stated}, but the model's width is {width}; they must be equal")
     return faults

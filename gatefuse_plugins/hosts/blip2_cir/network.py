@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from gatefuse_plugins.hosts.blip2_cir import losses as loss_fn
 from gatefuse_plugins.hosts.blip2_cir.qformer import embed_prompted_text, fuse_queries, run_text_path
 from gatefuse_plugins.hosts.blip2_cir.text import CaptionTokenizer, TextBatch
+from gatefuse_plugins.hosts.distributed import gather_with_grad, own_columns
 
 
 @dataclass(frozen=True)
@@ -155,11 +156,11 @@ class ComposedRetrievalNetwork(nn.Module):
         text = captions if isinstance(captions, TextBatch) else self.tokenize(captions)
         query, fused = self.compose(self.image_tokens(reference), text)
         target_tokens = self.image_tokens(target)
-        targets = loss_fn.gather_with_grad(self.embed_targets(target_tokens))
-        columns = loss_fn.own_columns(len(query), query.device)
+        targets = gather_with_grad(self.embed_targets(target_tokens))
+        columns = own_columns(len(query), query.device)
         ignore = None
         if options.mask_duplicates and target_ids is not None:
-            ignore = loss_fn.duplicate_mask(target_ids, loss_fn.gather_with_grad(target_ids), columns)
+            ignore = loss_fn.duplicate_mask(target_ids, gather_with_grad(target_ids), columns)
 
         def contrast(similarity: Tensor) -> Tensor:
             return loss_fn.contrastive_loss(similarity / self.temp, columns, ignore, options.hard_negative_beta)
@@ -172,7 +173,7 @@ class ComposedRetrievalNetwork(nn.Module):
             result["loss_align"] = F.mse_loss(fused.mean(dim=1), prompt)
         if self.patch_proj is not None:
             patches = F.normalize(self.patch_proj(target_tokens), dim=-1)
-            result["loss_patch"] = contrast(loss_fn.max_token_similarity(query, loss_fn.gather_with_grad(patches)))
+            result["loss_patch"] = contrast(loss_fn.max_token_similarity(query, gather_with_grad(patches)))
         return result
 
     def _project_temperature(self) -> None:

@@ -13,6 +13,7 @@ from gatefuse_plugins.checkpoints.loading import load_into
 from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.errors import CheckpointError, DataError
 from gatefuse_plugins.gates import gate_taps
+from gatefuse_plugins.recording.recorder import record_gates
 
 EVERYTHING = {"query_gate": "headwise", "text_gates": True, "layer_decay": "learnable", "text_alignment": "attention"}
 VARIANTS = [{}, {"gating": False}, {"query_gate": "scalar"}, {**EVERYTHING, "gate_pooling": "attention"}]
@@ -55,6 +56,17 @@ def test_a_video_without_audio_depends_on_no_audio_and_its_gates_are_neutral(opt
     torch.testing.assert_close(
         model(**{**alone, "audio": torch.zeros(1, 0, WIDTH), "audio_mask": None}), expected[2:3, 2:3]
     )
+    other_width = {**alone, "audio": torch.zeros(1, 7, 3)}  # of features whose width no video of the batch tells
+    torch.testing.assert_close(model(**other_width), expected[2:3, 2:3])
+
+
+def test_statistics_of_gates_leave_out_videos_without_audio() -> None:
+    model, batch = tiny_avigate(query_gate="headwise", layer_decay="fixed", decay_ffn=True), tiny_batch()
+    with record_gates(model) as gates:
+        model(**batch)
+    for name, tap in gates.summary().items():
+        assert tap.count == 12 * (2 if "query" in name else 1), name  # 4 texts, 3 videos with audio; 2 heads
+        assert tap.maximum < 1 and tap.neutral not in (tap.minimum, tap.maximum)
 
 
 @pytest.mark.parametrize("options", VARIANTS, ids=str)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import Tensor
 from torch.nn import functional as F
 
+from gatefuse_plugins.config import load_config
 from gatefuse_plugins.errors import CheckpointError, ConfigError, WeightsUnavailableError
+from gatefuse_plugins.hosts.avigate import build_avigate
 from gatefuse_plugins.hosts.avigate.encoders import (
     ASTAudioEncoder,
     CLIPFrameEncoder,
@@ -24,6 +27,7 @@ SMALL = {"output_dim": 6, "hidden_dim": 8, "depth": 2, "num_heads": 2}
 FRAMES = {**SMALL, "patch_size": 4, "image_size": 8}
 AUDIO = {**SMALL, "num_mel_bins": 8, "max_length": 20, "patch_size": 4, "stride": 3}
 HEADS = 2
+ROOT = Path(__file__).resolve().parents[3]
 State = dict[str, Tensor]
 
 
@@ -211,3 +215,36 @@ def test_sizes_that_do_not_fit_are_told(vocabulary: Path) -> None:
         CLIPFrameEncoder(**(FRAMES | {"image_size": 9}))
     with pytest.raises(ConfigError, match="max_positions=9"):
         text_encoder(vocabulary, context_length=10)
+
+
+def test_the_real_profile_freezes_and_slows_what_upstream_does(vocabulary: Path) -> None:
+    real = load_config(ROOT / "configs/msrvtt_avigate.py", ["profile=real"]).profiles.real
+    text = {**SMALL, "vocabulary": str(vocabulary), "vocab_size": 20, "max_positions": 9, "context_length": 6}
+    model = build_avigate(
+        width=6,
+        num_heads=2,
+        resampler_layers=1,
+        fusion_layers=1,
+        frame_encoder={"type": "gatefuse.CLIPFrameEncoder", **FRAMES},
+        text_encoder={"type": "gatefuse.CLIPTextEncoder", **text},
+        audio_encoder={"type": "gatefuse.ASTAudioEncoder", **AUDIO},
+        frozen=real.frozen,
+    )
+    parameters = dict(model.named_parameters())
+    frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
+    trained = {name.split(".layers.")[0] for name in parameters.keys() - frozen if "_encoder." in name}
+    assert {name.removeprefix("audio_encoder.") for name in trained if name.startswith("audio")} == {
+        "model.layernorm.weight", "model.layernorm.bias", "projection.weight"
+    }  # fmt: skip
+    assert {"frame_encoder.model.vision_model.encoder", "text_encoder.model.text_model.encoder"} <= trained
+    assert not any("embeddings" in name or "pre_layrnorm" in name for name in trained)
+    for key in real.paramwise.custom_keys:
+        assert any(key in name for name in parameters), key
+    groups = DefaultOptimWrapperConstructor(
+        {"type": "OptimWrapper", "optimizer": {"type": "AdamW", "lr": real.lr, "weight_decay": 0.2}}, real.paramwise
+    )(model).optimizer.param_groups
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    assert rates[id(model.query_tokens)] == pytest.approx(1e-2)
+    assert rates[id(model.audio_encoder.projection.weight)] == pytest.approx(1e-4)
+    assert rates[id(model.audio_encoder.model.layernorm.weight)] == pytest.approx(1e-7)
+    assert rates[id(model.clip.logit_scale)] == pytest.approx(1e-7)

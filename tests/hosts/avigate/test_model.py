@@ -8,8 +8,9 @@ from tiny_avigate import WIDTH, tiny_avigate, tiny_batch
 from torch import nn
 from torch.nn import functional as F
 
+import gatefuse_plugins.hosts.avigate.encoders  # noqa: F401 (registers them)
 from gatefuse_plugins.config.rules import rules_for
-from gatefuse_plugins.errors import ConfigError
+from gatefuse_plugins.errors import ConfigError, PatternError
 from gatefuse_plugins.hosts.avigate import EncodedTexts, EncodedVideos, build_avigate, score_all_pairs
 from gatefuse_plugins.hosts.avigate.losses import adaptive_margin, same_video, symmetric_contrastive_loss
 from gatefuse_plugins.registry import MODELS
@@ -78,13 +79,14 @@ def test_predictions_hold_what_scoring_needs() -> None:
     with torch.no_grad():
         (found,) = model(mode="predict", **batch, video_index=index, text_index=index)
         expected = model(**batch)
+    assert found.pop("scorer") is model
     assert set(found) == {"frames", "mask", "audio", "has_audio", "tokens", "text_mask", "video_index", "text_index"}
     videos = EncodedVideos(**{name: found[name] for name in ("frames", "mask", "audio", "has_audio")})
     with torch.no_grad():
         scores = score_all_pairs(model, EncodedTexts(found["tokens"], found["text_mask"]), videos)
     torch.testing.assert_close(scores, expected)
     (texts_only,) = model(mode="predict", text=batch["text"])
-    assert set(texts_only) == {"tokens", "text_mask"}
+    assert set(texts_only) == {"tokens", "text_mask", "scorer"}
 
 
 class FlatImages(nn.Module):
@@ -127,6 +129,34 @@ def test_an_audio_encoder_that_shortens_brings_its_own_mask() -> None:
     torch.testing.assert_close(again.audio, videos.audio)
 
 
+def test_an_audio_encoder_sees_the_padding_that_the_data_set_chose() -> None:
+    class Seen(nn.Identity):
+        def forward(self, spectrogram: torch.Tensor) -> torch.Tensor:
+            self.last = spectrogram
+            return spectrogram.new_zeros(*spectrogram.shape[:2], WIDTH)
+
+    model, batch = tiny_avigate(), tiny_batch()
+    model.audio_encoder = Seen()
+    audio = torch.full((4, 7, 3), 0.7)
+    audio[0, 5] = torch.nan  # padding
+    model.encode_videos(batch["video"], batch["video_mask"], audio, batch["audio_mask"])
+    expected = torch.full((4, 7, 3), 0.7)
+    expected[0, 5] = expected[2] = 0.0  # video 2 has no audio
+    torch.testing.assert_close(model.audio_encoder.last, expected)
+    audio[1, 0] = torch.nan  # no padding: not to be hidden
+    model.encode_videos(batch["video"], batch["video_mask"], audio, batch["audio_mask"])
+    assert model.audio_encoder.last[1, 0].isnan().all()
+
+
+def test_parts_are_frozen_by_pattern() -> None:
+    model = build_avigate(width=8, num_heads=2, frozen=["transformer_Fusion.**", "query_tokens"])
+    assert not model.query_tokens.requires_grad
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert {name.split(".")[0] for name in frozen} == {"query_tokens", "transformer_Fusion"}
+    with pytest.raises(PatternError, match="frame_encoder"):
+        build_avigate(width=8, num_heads=2, frozen=["frame_encoder.**"])
+
+
 def test_encoders_are_injected_and_see_no_garbage() -> None:
     torch.manual_seed(0)
     model = tiny_avigate()
@@ -163,6 +193,9 @@ def test_config_rules_name_the_key() -> None:
     encoder = {"type": "Linear", "out_features": 256}
     assert faults(audio_encoder=encoder) == [
         "model.audio_encoder.out_features: 256, but the model's width is 512; they must be equal"
+    ]
+    assert faults(audio_encoder={"type": "TinyAudioEncoder"}) == [
+        "model.audio_encoder.output_dim: 64, but the model's width is 512; they must be equal"
     ]
     with pytest.raises(ConfigError, match="num_heads: 3 does not divide width 8"):
         build_avigate(width=8, num_heads=3)

@@ -37,6 +37,8 @@ def audio_encoder_sizes(node: Node, path: str, root: Node) -> list[str]:
 
 
 def _data_faults(node: Node, path: str, root: Node, sizes: Mapping[str, str], features: str) -> list[str]:
+    if path.startswith("profiles."):
+        return []  # an offer, of which `model` takes one
     faults = []
     for place, dataset in _datasets(root):
         if dataset.get(features) is not None:

@@ -1,0 +1,30 @@
+"""What contrastive losses exchange between the ranks of data parallel training."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def gather_with_grad(tensor: Tensor) -> Tensor:
+    """Concatenate over ranks along dimension 0; gradients flow back to every rank. Equal sizes are required.
+
+    Each rank's loss is a mean over its own queries against all targets, so DDP's mean over ranks equals one process
+    with the joined batch, in value and in gradient.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return tensor
+    if not tensor.requires_grad:
+        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, tensor.contiguous())
+        return torch.cat(parts)
+    import torch.distributed.nn.functional as dist_fn
+
+    return torch.cat(dist_fn.all_gather(tensor.contiguous()))
+
+
+def own_columns(count: int, device: torch.device) -> Tensor:
+    """Columns of the gathered targets that belong to this rank's ``count`` queries."""
+    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+    return torch.arange(count, device=device) + rank * count
