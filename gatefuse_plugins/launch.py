@@ -18,6 +18,9 @@ from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import CheckpointError, ConfigError
 from gatefuse_plugins.launch_setup import bare, leftovers, load_run_config, read_weights
 
+NEW_PARTS = ("prompt_tokens", "fusion.**", "gatefuse_injection.**")
+"""What a model may have beyond the BLIP-2 weights that it starts from."""
+
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 
 
@@ -83,5 +86,5 @@ def _load_pretrained(model: nn.Module, source: str) -> None:
 
     path = locate_file(None if "://" in source else source, source, "pretrained")
     checkpoint, target = read_checkpoint(path), bare(model)
-    report = load_into(target, checkpoint, **leftovers(checkpoint, target, new_parts=("prompt_tokens", "fusion.**")))
+    report = load_into(target, checkpoint, **leftovers(checkpoint, target, new_parts=NEW_PARTS))
     print_log(f"pretrained {path}: {report}", "current")

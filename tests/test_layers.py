@@ -14,6 +14,7 @@ LAYERS = (
     "lavis",
     "analysis",
     "retrieval",
+    "injection",
     "recording",
     "checkpoints",
     "engine",

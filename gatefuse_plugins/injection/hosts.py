@@ -1,0 +1,141 @@
+"""What injection has to know of a host: its modules under all their names, its forward, what rules it out."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections import defaultdict
+
+from torch import nn
+
+from gatefuse_plugins.errors import ConfigError, suggestion
+from gatefuse_plugins.injection.inserts import CHILD, Injection
+from gatefuse_plugins.injection.rules import Rule
+from gatefuse_plugins.injection.sites import Site
+from gatefuse_plugins.patterns import match_names
+
+_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+_WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel", "OptimizedModule")
+
+
+class Host:
+    """A module tree that inserts may go into.
+
+    Attributes:
+        modules: by path, a shared module under each of its paths; the root is left out.
+        paths_of: all paths of the module at a path.
+        arguments: parameters of the forward by name.
+
+    Raises:
+        ConfigError: the model was injected before, is wrapped, or is a bare container.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.name = type(model).__name__
+        self._check_model()
+        named = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if name]
+        self.modules = dict(named)
+        self.names = list(self.modules)
+        paths: dict[int, list[str]] = defaultdict(list)
+        for name, module in named:
+            paths[id(module)].append(name)
+        self.paths_of = {name: tuple(paths[id(module)]) for name, module in named}
+        self.arguments = inspect.signature(model.forward).parameters
+        self._bare = {name for name, module in named if isinstance(module, nn.MultiheadAttention)}
+
+    def _check_model(self) -> None:
+        if not isinstance(self.model, nn.Module):
+            raise ConfigError(f"{self.name} is no torch module; expected an nn.Module")
+        if any(isinstance(module, Injection) for module in self.model.modules()):
+            raise ConfigError(f"{self.name} was injected before; call eject first, then inject all rules together")
+        if hasattr(self.model, CHILD):
+            raise ConfigError(f"{self.name} has an attribute {CHILD!r} of its own; injection needs that name")
+        if self.name in _WRAPPERS:
+            raise ConfigError(f"{self.name} wraps the host and would not see new parameters; inject first, then wrap")
+        if isinstance(self.model, (nn.Sequential, *_CONTAINERS)):
+            raise ConfigError(
+                f"the host is a bare {self.name}, which takes every child for a step or member; expected a module that"
+                f" holds the {self.name} as a child"
+            )
+
+    def match(self, pattern: str) -> list[tuple[str, ...]]:
+        """Modules that the pattern matches, in module order, each as the tuple of all its paths.
+
+        Raises:
+            PatternError: see :func:`~gatefuse_plugins.patterns.match_names`.
+            ConfigError: it matches a shared module under some of its paths only.
+        """
+        names = [pattern] if pattern in self.modules else match_names(pattern, self.names, host=self.name)
+        matched = set(names)
+        found: dict[tuple[str, ...], None] = {}
+        for name in names:
+            paths = self.paths_of[name]
+            others = [path for path in paths if path not in matched]
+            if others:
+                raise ConfigError(
+                    f"pattern {pattern!r} matches {name}, which is the same module as {', '.join(others)}: an insert"
+                    " acts at all of them; widen the pattern to match them all"
+                )
+            found[paths] = None
+        return list(found)
+
+    def check_target(self, paths: tuple[str, ...], rule: Rule) -> None:
+        """Refuse modules that never run, slots that are none, and places that are taken.
+
+        Raises:
+            ConfigError: says which, and what to name instead.
+        """
+        path, module = paths[0], self.modules[paths[0]]
+        if rule.at not in ("output", "input"):
+            self._check_slot(path, module, rule)
+        elif isinstance(module, _CONTAINERS):
+            raise ConfigError(
+                f"pattern {rule.pattern!r} matches {path}, a {type(module).__name__}, which never runs itself; name its"
+                f" members: {path + '.*'!r}"
+            )
+        elif path.rpartition(".")[0] in self._bare:
+            parent = path.rpartition(".")[0]
+            raise ConfigError(f"{path} never runs: {parent} (MultiheadAttention) reads its weights; name {parent!r}")
+        self._check_nested(path)
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        if any(isinstance(hook, Site) for hook in hooks):
+            raise ConfigError(f"{path} has an insert already, from an injection of another part of the host")
+
+    def _check_nested(self, path: str) -> None:
+        parents = list(itertools.accumulate(path.split(".")[:-1], "{}.{}".format))
+        for name, module in [("the host", self.model), *((parent, self.modules[parent]) for parent in parents)]:
+            if isinstance(module, nn.TransformerEncoder) and getattr(module, "use_nested_tensor", False):
+                raise ConfigError(
+                    f"{path} lies in a TransformerEncoder ({name}) that passes nested tensors to its layers in eval,"
+                    " which no gate can read; build it with enable_nested_tensor=False (padded positions of its output"
+                    " then hold values instead of zeros)"
+                )
+
+    def _check_slot(self, path: str, module: nn.Module, rule: Rule) -> None:
+        if rule.is_fusion:
+            raise ConfigError(f"at={rule.at!r}: a slot takes a gate; a fusion goes at 'output' or 'input'")
+        if not hasattr(module, rule.at):
+            slots = [name for name, value in vars(module).items() if value is None and name.endswith("_gate")]
+            hint = suggestion(rule.at, ["output", "input", *slots])
+            raise ConfigError(f"at={rule.at!r}: {path}, a {type(module).__name__}, has no such slot{hint}")
+        if getattr(module, rule.at) is not None:
+            raise ConfigError(f"the slot {rule.at} of {path} is taken ({type(getattr(module, rule.at)).__name__})")
+        if rule.select is not None or not rule.batch_first:
+            raise ConfigError(f"at={rule.at!r}: a slot takes neither select nor batch_first; the layer decides both")
+
+    def argument_position(self, name: str, place: str) -> int | None:
+        """Position of the argument ``name`` of the host's forward; ``None`` where it can come by name only.
+
+        Raises:
+            ConfigError: the forward has no such argument; lists the nearest.
+        """
+        kinds = {key: parameter.kind for key, parameter in self.arguments.items()}
+        if kinds.get(name) in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD):
+            return list(kinds).index(name)
+        if kinds.get(name) is inspect.Parameter.KEYWORD_ONLY:
+            return None
+        if inspect.Parameter.VAR_KEYWORD in kinds.values() and name not in kinds:
+            return None
+        named = [key for key, kind in kinds.items() if kind not in (inspect.Parameter.VAR_POSITIONAL,)]
+        raise ConfigError(f"{place}: {self.name}.forward has no argument {name!r}{suggestion(name, named)}")
