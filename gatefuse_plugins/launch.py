@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from torch import nn
 
 from gatefuse_plugins.checkpoints.loading import load_into
+from gatefuse_plugins.checkpoints.migration import load_from_any
 from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.engine.prepare import prepare
 from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest
@@ -46,14 +47,20 @@ def launch_training(args: argparse.Namespace) -> Path:
     cfg = load_run_config(args)
     if args.amp:
         _use_mixed_precision(cfg)
+    start_from = cfg.get("load_from")
+    if start_from and not Path(start_from).is_file():
+        raise CheckpointError(f"load_from={str(start_from)!r}: no such file; expected a checkpoint of any known origin")
     resume_from = _checkpoint_to_resume(args.resume, Path(cfg.work_dir))
     cfg.resume, cfg.load_from = resume_from is not None, str(resume_from) if resume_from else None
     state = read_weights(resume_from).meta.get("vision_state") if resume_from else None
     prepare(cfg, state)
     cfg.pop("prepared_vision", None)
     pretrained = cfg.pop("pretrained", None)
+    model_config = cfg.model.to_dict()
     runner = AnnouncingRunner.from_cfg(cfg)
-    if pretrained and not cfg.resume:
+    if start_from and not cfg.resume:
+        print_log(str(load_from_any(bare(runner.model), start_from, model_config)), "current")
+    elif pretrained and not cfg.resume:
         _load_pretrained(runner.model, pretrained)
     allow_checkpoint_globals()  # only now: each safe read of a checkpoint ends by forbidding these again
     runner.train()

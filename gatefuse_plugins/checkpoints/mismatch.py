@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from gatefuse_plugins.errors import nearest
@@ -74,13 +75,18 @@ def _in_fusion(name: str) -> bool:
     return "fusion" in name.split(".")[:-1]
 
 
+def closest(name: str, pool: list[str], count: int = 3) -> list[str]:
+    """The ``count`` names of ``pool`` that read most like ``name``, best first (may be empty)."""
+    return nearest(name, _kin(name, pool), count)
+
+
 def _group(title: str, entries: list[str], candidates: Iterable[str]) -> list[str]:
     if not entries:
         return []
     pool = list(candidates)
     lines = [f"{len(entries)} {title}:"]
     for entry in entries[:_LISTED]:
-        near = nearest(entry, _kin(entry, pool), count=1)
+        near = closest(entry, pool, count=1)
         lines.append(f"  {entry}" + (f" (nearest: {near[0]})" if near else ""))
     if len(entries) > _LISTED:
         lines.append(f"  ... and {len(entries) - _LISTED} more")
@@ -88,9 +94,14 @@ def _group(title: str, entries: list[str], candidates: Iterable[str]) -> list[st
 
 
 def _kin(name: str, pool: list[str], count: int = 16) -> list[str]:
-    """The ``count`` names of ``pool`` that share most segments with ``name``.
+    """The ``count`` names of ``pool`` that share most segments with ``name``, and of equals the longest beginning.
 
     Comparing letter by letter against every key of a large model takes seconds; counting segments does not.
     """
     segments = set(name.split("."))
-    return heapq.nlargest(count, pool, key=lambda other: len(segments.intersection(other.split("."))))
+
+    def kinship(other: str) -> tuple[int, int]:
+        beginning = takewhile(lambda pair: pair[0] == pair[1], zip(name, other, strict=False))
+        return len(segments.intersection(other.split("."))), len(list(beginning))
+
+    return heapq.nlargest(count, pool, key=kinship)

@@ -1,0 +1,78 @@
+"""What a checkpoint is: told by names and shapes of its parameters, never by its file name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gatefuse_plugins.checkpoints.migration.source import Source
+from gatefuse_plugins.checkpoints.migration.structure import avigate, blip2, qd_detr
+from gatefuse_plugins.checkpoints.migration.structure.shapes import Shapes
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint holds.
+
+    Attributes:
+        origin: key of :data:`~gatefuse_plugins.checkpoints.migration.tables.TABLES`.
+        family: ``qd_detr``, ``blip2``, ``avigate`` or ``unknown``.
+        description: in words.
+        sizes: what the shapes tell, under the names of the host's config.
+        fusion: the fusion in words; ``"none"`` where there is none.
+        fusion_config: config of an equal fusion of ours; ``None`` without one.
+        extras: further options of the host that the parameters tell (gates on layers, kinds of gates).
+        undecided: what shapes cannot tell and the saved options do not say.
+    """
+
+    origin: str
+    family: str
+    description: str
+    sizes: dict[str, int] = field(default_factory=dict)
+    fusion: str = "none"
+    fusion_config: dict[str, Any] | None = None
+    extras: dict[str, Any] = field(default_factory=dict)
+    undecided: tuple[str, ...] = ()
+
+
+def recognise(source: Source) -> Identity:
+    """Identify ``source``; never fails, an unknown origin is ``unknown``."""
+    shapes = Shapes({name: tuple(tensor.shape) for name, tensor in source.state.items()})
+    own = bool(source.provenance) or source.checkpoint.origin == "mmengine"
+    options: Mapping[str, Any] = source.options
+    recorded = source.provenance.get("model")
+    if isinstance(recorded, Mapping):
+        options = {**options, **_flat_options(recorded)}
+    for family, structure in (("qd_detr", qd_detr), ("blip2", blip2), ("avigate", avigate)):
+        found = structure.recognise(shapes, options)
+        if found is not None:
+            return Identity(family=family, **{**found, **({"origin": "gatefuse"} if own else {})})
+    return Identity("gatefuse" if own else "unknown", "unknown", "parameters of no model that is known here")
+
+
+def _flat_options(model: Mapping[str, Any]) -> dict[str, Any]:
+    """A model config as options: those of the fusion beside those of the model, as upstream's flags are."""
+    fusion = model.get("fusion")
+    return {**model, **({k: v for k, v in fusion.items() if k != "type"} if isinstance(fusion, Mapping) else {})}
+
+
+def refine(found: Identity, config: Mapping[str, Any]) -> Identity:
+    """``found`` with what only the new config can tell: that a wide video projection holds the audio too."""
+    video, audio = config.get("video_dim"), config.get("audio_dim")
+    if (
+        found.family != "qd_detr"
+        or found.fusion_config
+        or not audio
+        or not any("are audio" in t for t in found.undecided)
+    ):
+        return found
+    if not isinstance(video, int) or found.sizes["video_dim"] != video + audio:
+        return found
+    return replace(
+        found,
+        sizes=found.sizes | {"video_dim": video, "audio_dim": audio},
+        fusion="concatenated audio",
+        fusion_config={"type": "Concat"},
+        undecided=tuple(text for text in found.undecided if "are audio" not in text),
+    )

@@ -1,0 +1,124 @@
+"""A checkpoint opened for migration: tensors stay in the file until they are read, training state comes along."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gatefuse_plugins.checkpoints.pickles import read_file
+from gatefuse_plugins.checkpoints.reader import Checkpoint, unfold
+from gatefuse_plugins.engine.resume import load_resumable
+from gatefuse_plugins.errors import CheckpointError
+
+PROVENANCE = "gatefuse_migration"
+_TRAINING = ("optimizer", "optimizer_state_dict", "lr_scheduler", "param_schedulers", "message_hub")
+_ENCODER = "visual_encoder."
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened checkpoint.
+
+    Attributes:
+        checkpoint: its weights, see :class:`~gatefuse_plugins.checkpoints.reader.Checkpoint`.
+        layout: how the file is built, in words.
+        training: optimizer, schedulers and message hub, whichever the file holds, under the file's own names.
+        provenance: what a migration wrote into it; empty for other files.
+    """
+
+    checkpoint: Checkpoint
+    layout: str
+    training: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """Parameter name to tensor, on the CPU; memory-mapped where the format allows it."""
+        return self.checkpoint.state_dict
+
+    @property
+    def path(self) -> Path:
+        """Where it was read from."""
+        return self.checkpoint.path
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options that the training script saved beside the weights (QD-DETR's ``opt``)."""
+        saved = self.checkpoint.meta.get("opt")
+        if isinstance(saved, Mapping):
+            return dict(saved)
+        return dict(vars(saved)) if hasattr(saved, "__dict__") else {}
+
+
+def open_source(path: str | os.PathLike[str], trust: bool = False) -> Source:
+    """Open any checkpoint that :func:`~gatefuse_plugins.checkpoints.reader.read_checkpoint` reads.
+
+    The file must not be written to while the result is in use.
+
+    Raises:
+        CheckpointError: unreadable, unsafe to unpickle without ``trust``, or without a single state dict.
+    """
+    path = Path(path)
+    content = _content(path, trust)
+    checkpoint = unfold(content, path)
+    header = _safetensors_metadata(path)
+    training = {name: content[name] for name in _TRAINING if name in content and content is not checkpoint.state_dict}
+    provenance = checkpoint.meta.get(PROVENANCE) or header.get(PROVENANCE) or {}
+    if isinstance(provenance, str):
+        provenance = _parsed(provenance, path)
+    stamped = checkpoint.meta.get("vision_state")
+    if stamped and not any(name.startswith(_ENCODER) for name in checkpoint.state_dict):
+        # our own training stores a small frozen encoder apart, since the model learned from its cached tokens
+        checkpoint.state_dict.update({f"{_ENCODER}{name}": tensor for name, tensor in stamped.items()})
+    return Source(checkpoint, _layout(content, checkpoint, bool(header)), training, dict(provenance))
+
+
+def _content(path: Path, trust: bool) -> Any:
+    """What the file holds. Checkpoints to resume from also hold schedules, which only their own reader lets through."""
+    try:
+        return read_file(path, trust, mmap=True)
+    except CheckpointError:
+        try:
+            return load_resumable(path)
+        except CheckpointError:
+            pass
+        raise
+
+
+def _layout(content: Mapping[str, Any], checkpoint: Checkpoint, safetensors: bool) -> str:
+    if safetensors:
+        return "safetensors"
+    if checkpoint.origin == "mmengine":
+        return "mmengine"
+    for key, value in content.items():
+        if isinstance(value, Mapping) and len(value) == len(checkpoint.state_dict) and key not in _TRAINING:
+            return f"torch.save, weights under {key!r}"
+    return "torch.save, a bare state dict"
+
+
+def _safetensors_metadata(path: Path) -> dict[str, str]:
+    """The header's metadata, with ``format`` at least for a safetensors file; empty for other files."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if stream.read(1) != b"{" or length > path.stat().st_size:
+            return {}
+        try:
+            header = json.loads(b"{" + stream.read(length - 1))
+        except (ValueError, RecursionError):
+            return {}
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    return {"format": "safetensors", **(metadata if isinstance(metadata, dict) else {})}
+
+
+def _parsed(text: str, path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: its migration record is not JSON ({error}); was the file edited?") from error
+    return value if isinstance(value, dict) else {}

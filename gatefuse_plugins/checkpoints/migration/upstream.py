@@ -1,0 +1,147 @@
+"""Back to the layout of the upstream project, so that its own code loads the file."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from gatefuse_plugins.checkpoints.migration.execute import Result
+from gatefuse_plugins.checkpoints.migration.families import Config, family_of, type_of
+from gatefuse_plugins.checkpoints.migration.folding import fold_layer_gates
+from gatefuse_plugins.checkpoints.migration.plan import make_plan
+from gatefuse_plugins.checkpoints.migration.source import open_source
+from gatefuse_plugins.checkpoints.migration.upstream_names import encoders_to_clip4clip
+from gatefuse_plugins.checkpoints.migration.verify import compare_values, new_values
+from gatefuse_plugins.checkpoints.migration.writers import write_torch
+from gatefuse_plugins.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class UpstreamForm:
+    """The nearest model that upstream has.
+
+    Attributes:
+        project: whose code loads it.
+        config: of our host with nothing that upstream lacks.
+        lost: what upstream lacks, in words.
+    """
+
+    project: str
+    config: Config
+    lost: tuple[str, ...] = ()
+
+
+def to_upstream(
+    checkpoint: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    config: Mapping[str, Any] | None = None,
+    allow_inexact: bool = False,
+    trust: bool = False,
+    overwrite: bool = False,
+) -> Result:
+    """Write ``checkpoint`` in upstream's layout.
+
+    Gates on residual branches that are one number a layer are multiplied into the branch's last projection. What else
+    upstream lacks is left out only on request, and the error that this makes is measured.
+
+    Args:
+        checkpoint: of this project's model.
+        out: any name, as upstream's code expects it.
+        config: its model's config; ``None`` takes the one that a migration recorded.
+        allow_inexact: write also where outputs change.
+
+    Raises:
+        CheckpointError: no config is known, the checkpoint does not fit it, ``out`` cannot be written, or upstream has
+            no such model and ``allow_inexact`` was not given; the message holds the measured error.
+    """
+    source = open_source(checkpoint, trust)
+    chosen = config or source.provenance.get("model")
+    if not chosen:
+        raise CheckpointError(f"{source.path}: no migration recorded a model config in it; name one with --config")
+    plan = make_plan(source, dict(chosen))
+    new = [row.new for row in plan.named("new")]
+    if plan.faults or new:
+        listed = "\n  ".join(plan.faults[:10] or [f"{name}: missing" for name in new[:10]])
+        raise CheckpointError(f"{source.path}: does not fit the config, so it is not clear what it is:\n  {listed}")
+    path = _target(out, source.path, overwrite)
+    form = upstream_form(plan.config)
+    values = new_values(plan)
+    kept, config_kept = fold_layer_gates(values, form.config)
+    kept = {name: tensor for name, tensor in kept.items() if _belongs(name, config_kept)}
+    comparison = compare_values(plan.config, values, config_kept, kept)
+    if not comparison.equal and not allow_inexact:
+        listed = "\n  ".join([*form.lost, *comparison.lines()])
+        raise CheckpointError(f"{source.path}: {form.project} has no such model; the nearest one differs:\n  {listed}")
+    write_torch(path, _layout(form.project, kept, config_kept, source.checkpoint.meta))
+    return Result(path, {"written": len(kept)}, comparison, [], [f"layout of {form.project}", *form.lost])
+
+
+def upstream_form(config: Config) -> UpstreamForm:
+    """The nearest model of upstream."""
+    fusion, kind = config.get("fusion"), type_of(config.get("fusion"))
+    if type_of(config) == "QDDETR":
+        if fusion and fusion.get("no_audio") == "learned":
+            form = upstream_form({**config, "fusion": {**fusion, "no_audio": "error"}})
+            return replace(form, lost=(*form.lost, "the learned state of samples without audio"))
+        if kind == "AvigateCustomFusion":
+            return UpstreamForm("QD-DETR-exp", config)
+        if kind in ("", "Concat"):
+            return UpstreamForm("QD-DETR", config)
+        video_only = {**config, "fusion": None, "audio_dim": None}
+        return UpstreamForm("QD-DETR", video_only, (f"fusion {kind}", "the audio"))
+    if type_of(config) == "Blip2ComposedRetrieval":
+        if not fusion:
+            return UpstreamForm("SPRC", {**config, "weight_patch": 0.0})
+        same = kind == "TextGuidedImageFusion" and fusion.get("text_proj") and fusion.get("norm_affine")
+        if same and fusion.get("strategy", "residual") == "residual":
+            return UpstreamForm("gated SPRC", {**config, "weight_patch": 0.0})
+        return UpstreamForm("SPRC", {**config, "fusion": None, "weight_patch": 0.0}, (f"fusion {kind}",))
+    ours = {"query_gate": "off", "text_gates": False, "layer_decay": "off", "gate_pooling": "mean"}
+    lost = tuple(f"{key}={config[key]}" for key, off in ours.items() if config.get(key, off) != off)
+    dependent = {"query_gate_scale": False, "dual_path": False, "decay_ffn": False, "text_alignment": "mean"}
+    return UpstreamForm("AVIGATE", {**config, **ours, **dependent} if lost else config, lost)
+
+
+def _target(out: str | os.PathLike[str], source: Path, overwrite: bool) -> Path:
+    path = Path(out)
+    if path.exists() and source.exists() and path.samefile(source):
+        raise CheckpointError(f"--out {path}: is the source itself; a migration never overwrites it")
+    if path.exists() and not overwrite:
+        raise CheckpointError(f"--out {path}: exists already; --overwrite replaces it")
+    return path
+
+
+def _belongs(name: str, config: Config) -> bool:
+    family = family_of(config)
+    if name.split(".", 1)[0] in family.frozen:
+        return True
+    return name in family.skeleton(config).state_dict() and not name.startswith("fusion.no_audio.")
+
+
+def _layout(project: str, values: Mapping[str, Tensor], config: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
+    epoch = int(meta.get("epoch") or 0)
+    if project in ("QD-DETR", "QD-DETR-exp"):
+        options = {key: value for key, value in config.items() if isinstance(value, int | float | str | bool)}
+        renamed = {"video_dim": "v_feat_dim", "text_dim": "t_feat_dim", "audio_dim": "a_feat_dim"}
+        told = {renamed.get(key, key): value for key, value in options.items() if key != "type"}
+        fusion = config.get("fusion") or {}
+        told |= {key: value for key, value in fusion.items() if key != "type"}
+        return {"model": dict(values), "epoch": epoch, "opt": argparse.Namespace(**told)}
+    if project == "AVIGATE":
+        return encoders_to_clip4clip(values)
+    renamed = {
+        (f"gated_fusion_module.{name.removeprefix('fusion.')}" if name.startswith("fusion.") else name): tensor
+        for name, tensor in values.items()
+    }
+    tied = {
+        "Qformer.cls.predictions.decoder.weight": "Qformer.bert.embeddings.word_embeddings.weight",
+        "Qformer.cls.predictions.decoder.bias": "Qformer.cls.predictions.bias",
+    }
+    renamed |= {copy: renamed[first] for copy, first in tied.items() if first in renamed}
+    return {"epoch": epoch, "Blip2QformerCirAlignPrompt": renamed}

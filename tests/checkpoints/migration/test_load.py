@@ -1,0 +1,45 @@
+"""``load_from``: any file into a live model, with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import honest_files as files
+import pytest
+import torch
+
+from gatefuse_plugins.checkpoints.migration import load_from_any, make_plan, migrate
+from gatefuse_plugins.checkpoints.migration.families import family_of
+from gatefuse_plugins.errors import CheckpointError
+
+CONFIG = files.moments(files.AVIGATE_CUSTOM)
+
+
+def test_old_and_migrated_files_give_the_same_model(tmp_path: Path) -> None:
+    old = files.qd_detr(tmp_path / "old.ckpt")
+    migrated = migrate(make_plan(old, CONFIG), tmp_path / "new.safetensors").path
+    states = []
+    for path in (old, migrated):
+        model = family_of(CONFIG).starting(CONFIG, seed=5)
+        report = load_from_any(model, path, CONFIG)
+        states.append(model.state_dict())
+        assert str(path) in report
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert "gatefuse, fusion AVIGATE custom" in report
+    assert "264 kept" in report
+
+
+def test_the_report_tells_start_and_findings(tmp_path: Path) -> None:
+    config = {**files.COMPOSED, "fusion": {"type": "TextGuidedImageFusion", "text_proj": True, "norm_affine": True}}
+    model = family_of(config).runnable(config)
+    report = load_from_any(model, files.sprc(tmp_path / "a.pt", gated=True), config)
+    assert "gated_sprc, fusion text-guided image fusion, residual: 129 kept, 15 renamed, 2 dropped" in report
+    assert "skips its gate" in report
+
+
+def test_a_fault_leaves_the_model_alone(tmp_path: Path) -> None:
+    model = family_of(CONFIG).starting(CONFIG, seed=5)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match="left as it was"):
+        load_from_any(model, files.qd_detr_exp(tmp_path / "a.ckpt", "tanh_global"), CONFIG)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
