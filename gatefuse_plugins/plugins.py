@@ -18,5 +18,6 @@ import gatefuse_plugins.hosts.blip2_cir
 import gatefuse_plugins.hosts.qd_detr
 import gatefuse_plugins.injection
 import gatefuse_plugins.recording.gate_correlations
+import gatefuse_plugins.recording.gate_log_hook
 import gatefuse_plugins.recording.monitor_hook
 import gatefuse_plugins.recording.off_topic  # noqa: F401

@@ -131,8 +131,8 @@ class QueryGate(EvidenceGate):
     Over [video mean | audio mean | text mean]; 3 D D/2 + D/2 parameters (393,472 at D = 512), in PyTorch's default
     initialisation, so ``w`` starts near 0.5. Neutral at 1: the text changes nothing.
 
-    With ``outer_scale`` the text's share is times a learned s that starts at 0, ``query = video + s (1 - w) (text -
-    video)``: a trained model that gets this gate is unchanged at first, yet s has a gradient at once and the gate one as
+    With ``outer_scale`` the text's share is times a learned s that starts at 0, ``video + s (1 - w) (text - video)``:
+    a trained model that gets this gate is unchanged at first, yet s has a gradient at once and the gate one as
     soon as s has moved. (A large bias inside the sigmoid would be exact only where its gradient is 0.) The gate's value
     is then ``1 - s (1 - w)``, without bounds.
 

@@ -15,6 +15,8 @@ from gatefuse_plugins.errors import GatefuseError
 
 # Share of a gate's range, measured from either end, within which a value counts as saturated.
 SATURATION_MARGIN = 0.02
+FIELDS = ("count", "mean", "m2", "minimum", "maximum", "near_low", "near_high")
+_EMPTY = (0.0, 0.0, 0.0, math.inf, -math.inf, 0.0, 0.0)
 
 
 class Moments:
@@ -24,13 +26,11 @@ class Moments:
         low, high: ends of the range; ``None`` or infinite for an open end, near which nothing counts as saturated.
     """
 
-    FIELDS = ("count", "mean", "m2", "minimum", "maximum", "near_low", "near_high")
-
     def __init__(self, low: float | None = None, high: float | None = None) -> None:
-        self._bounded = False
+        self.edges: tuple[float, float] | None = None
         if low is not None and high is not None and math.isfinite(high - low):
             margin = SATURATION_MARGIN * (high - low)
-            self._bounded, self._low_edge, self._high_edge = True, low + margin, high - margin
+            self.edges = low + margin, high - margin
         self._state: Tensor | None = None
 
     @property
@@ -45,50 +45,87 @@ class Moments:
         Raises:
             GatefuseError: the mask cannot be laid over the values.
         """
-        if values.numel() == 0:
-            return
-        batch = self._reduce(values.detach(), None if mask is None else align_mask(mask, values))
-        self._state = batch if self._state is None else _merge(self._state, batch.to(self._state.device))
+        if values.numel():
+            self.merge(sample_states(values, mask, self.edges))
 
-    def _reduce(self, values: Tensor, mask: Tensor | None) -> Tensor:
-        # Metal has no float64; everywhere else sums run in it, while the element-wise work stays in float32.
-        wide = torch.float32 if values.device.type == "mps" else torch.float64
-        values = values if values.dtype == torch.float64 else values.float()
-        valid = torch.ones_like(values, dtype=torch.bool) if mask is None else mask.expand(values.shape)
-        count = valid.sum().to(wide)
-        divisor = count.clamp(min=1)
-        # `where`, never boolean indexing: an index of unknown length would make the host wait for the device.
-        mean = values.where(valid, 0).sum(dtype=wide) / divisor
-        centred = (values - mean.to(values.dtype)).where(valid, 0)
-        residual = centred.sum(dtype=wide)  # what rounding the mean to the values' own precision left over
-        m2 = (centred * centred).sum(dtype=wide) - residual * residual / divisor
-        minimum = values.where(valid, math.inf).amin().to(wide)
-        maximum = values.where(valid, -math.inf).amax().to(wide)
-        if self._bounded:
-            near_low = (valid & (values <= self._low_edge)).sum().to(wide)
-            near_high = (valid & (values >= self._high_edge)).sum().to(wide)
-        else:
-            near_low = near_high = torch.zeros_like(count)
-        return torch.stack([count, mean, m2.clamp(min=0), minimum, maximum, near_low, near_high])
+    def merge(self, states: Tensor) -> None:
+        """Merge in states (n, 7) of disjoint parts of the stream, such as :func:`sample_states` gives."""
+        if self._state is not None:
+            states = torch.cat([self._state[None], states.to(self._state.device)])
+        self._state = combine(states)
 
 
-def _merge(first: Tensor, second: Tensor) -> Tensor:
-    count_a, mean_a, m2_a, min_a, max_a, low_a, high_a = first.unbind()
-    count_b, mean_b, m2_b, min_b, max_b, low_b, high_b = second.unbind()
-    count = count_a + count_b
-    share = count_b / count.clamp(min=1)
-    delta = mean_b - mean_a
-    return torch.stack(
-        [
-            count,
-            mean_a + delta * share,
-            m2_a + m2_b + delta * delta * count_a * share,
-            torch.minimum(min_a, min_b),
-            torch.maximum(max_a, max_b),
-            low_a + low_b,
-            high_a + high_b,
-        ]
-    )
+def combine(states: Tensor) -> Tensor:
+    """One state (7,) for the union of disjoint parts (n, 7), n at least 1."""
+    count, mean, m2, minimum, maximum, near_low, near_high = states.unbind(dim=1)
+    total = count.sum()
+    centre = (count * mean).sum() / total.clamp(min=1)
+    spread = m2.sum() + (count * (mean - centre).square()).sum()
+    return torch.stack([total, centre, spread, minimum.amin(), maximum.amax(), near_low.sum(), near_high.sum()])
+
+
+@torch.no_grad()
+def sample_states(values: Tensor, mask: Tensor | None = None, edges: tuple[float, float] | None = None) -> Tensor:
+    """State of every sample: values (B, ...) -> (B, 7) in the order of ``FIELDS``, valid positions only.
+
+    Element-wise work stays in the values' precision (float32 at least) and runs along rows; rows are summed in float64
+    (float32 on Metal, which has no other). Centring before squaring keeps the variance of nearly equal values exact.
+
+    Args:
+        mask: see :func:`align_mask`.
+        edges: values up to the first and from the second count as near an end of the range.
+
+    Raises:
+        GatefuseError: the mask cannot be laid over the values.
+    """
+    grid, valid = as_rows(values.detach(), mask)
+    wide = torch.float32 if grid.device.type == "mps" else torch.float64
+    if not grid[0].numel():
+        return torch.tensor(_EMPTY, dtype=wide, device=grid.device).expand(len(grid), -1).clone()
+
+    def total(rows: Tensor) -> Tensor:  # `where`, never boolean indexing: the host would wait for the index's length
+        return (rows if valid is None else rows.where(valid, 0)).sum(dim=1, dtype=wide)
+
+    rows = torch.full((len(grid),), grid.shape[1], device=grid.device) if valid is None else valid.sum(dim=1)
+    count = (rows * grid.shape[2]).to(wide)
+    divisor = count.clamp(min=1)
+    centre = (total(grid.sum(dim=-1)) / divisor).to(grid.dtype)
+    centred = grid - centre[:, None, None]
+    residual = total(centred.sum(dim=-1))  # what rounding the centre to the values' own precision left over
+    m2 = total(torch.linalg.vector_norm(centred, dim=-1).to(wide).square()) - residual.square() / divisor
+    low, high = grid.amin(dim=-1), grid.amax(dim=-1)
+    if valid is not None:
+        low, high = low.where(valid, math.inf), high.where(valid, -math.inf)
+    near = [torch.zeros_like(count)] * 2
+    if edges is not None:
+        near = [total((grid <= edges[0]).sum(dim=-1)), total((grid >= edges[1]).sum(dim=-1))]
+    mean = centre.to(wide) + residual / divisor
+    return torch.stack([count, mean, m2.clamp(min=0), low.amin(1).to(wide), high.amax(1).to(wide), *near], dim=1)
+
+
+def as_rows(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """``values`` as (B, rows, width) of float32 or float64, and which rows are valid, (B, rows), ``None`` for all.
+
+    Raises:
+        GatefuseError: the mask cannot be laid over the values.
+    """
+    values = values if values.dtype == torch.float64 else values.float()
+    values = values.reshape(1) if values.dim() == 0 else values
+    size = len(values)
+    if mask is None:
+        return values.reshape(size, values.shape[1] if values.dim() > 2 else 1, _width(values)), None
+    aligned = align_mask(mask, values)
+    if aligned.dim() == 1 or aligned[0, 0].numel() > 1:
+        grid = values.reshape(size, -1, 1) if values.numel() else values.reshape(size, 0, 1)
+        return grid, aligned.expand_as(values).reshape(size, -1)
+    rows = values.shape[1]
+    grid = values.reshape(size, rows, values[0, 0].numel() if rows and size else 1)
+    return grid, aligned.reshape(aligned.shape[:2]).expand(size, rows)
+
+
+def _width(values: Tensor) -> int:
+    parts = values.shape[2:] if values.dim() > 2 else values.shape[1:]
+    return math.prod(parts)
 
 
 def align_mask(mask: Tensor, values: Tensor) -> Tensor:

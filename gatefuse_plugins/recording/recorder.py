@@ -8,119 +8,22 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
 from gatefuse_plugins.gates.tap import GateTap, gate_taps
 from gatefuse_plugins.patterns import compile_pattern, match_names
-from gatefuse_plugins.recording.moments import Moments
+from gatefuse_plugins.recording.recording import REDUCTIONS, GateRecording
+from gatefuse_plugins.recording.sample_ids import SampleIds
+from gatefuse_plugins.recording.sinks import GateSink
 
 EVERYTHING = "**"
-
-
-@dataclass(frozen=True)
-class TapStatistics:
-    """Statistics of the valid values that passed one tap.
-
-    ``std`` is the population's. ``saturated_low`` and ``saturated_high`` are the fractions of values within 2 % of
-    the range from its lower and upper end (0 for an open range). ``count`` is 0, and the figures are NaN, where every
-    value was masked.
-    """
-
-    kind: str
-    layer: int | None
-    low: float | None
-    high: float | None
-    neutral: float
-    count: int
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    saturated_low: float
-    saturated_high: float
-
-    @property
-    def saturated(self) -> float:
-        """Fraction of values near either end of the range."""
-        return self.saturated_low + self.saturated_high
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self)
-
-
-def figures(state: Sequence[float]) -> dict[str, Any]:
-    """``count, mean, std, minimum, maximum, saturated_low, saturated_high`` of a ``Moments.state`` on the host."""
-    count, mean, m2, minimum, maximum, near_low, near_high = state
-    if count == 0:
-        empty = ("mean", "std", "minimum", "maximum", "saturated_low", "saturated_high")
-        return {"count": 0, **dict.fromkeys(empty, math.nan)}
-    return {
-        "count": int(count),
-        "mean": mean,
-        "std": math.sqrt(m2 / count),
-        "minimum": minimum,
-        "maximum": maximum,
-        "saturated_low": near_low / count,
-        "saturated_high": near_high / count,
-    }
-
-
-class GateRecording:
-    """What :func:`record_gates` yields: one accumulator for each matched tap.
-
-    Args:
-        taps: name to tap, in the model's order.
-    """
-
-    def __init__(self, taps: dict[str, GateTap]) -> None:
-        self.taps = taps
-        self._moments = {name: Moments(tap.low, tap.high) for name, tap in taps.items()}
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the taps that are listened to, whether or not a value has passed them."""
-        return list(self.taps)
-
-    def observe(self, name: str, value: Tensor, mask: Tensor | None) -> None:
-        """Take in one value of tap ``name``; override or extend to keep more than statistics."""
-        self._moments[name].update(value, mask)
-
-    def summary(self) -> dict[str, TapStatistics]:
-        """Statistics by tap name so far; a tap that no value passed is left out. One transfer for each device.
-
-        May be asked inside the scope (the figures so far) and after it.
-        """
-        return {
-            name: TapStatistics(
-                kind=self.taps[name].kind,
-                layer=self.taps[name].layer,
-                low=self.taps[name].low,
-                high=self.taps[name].high,
-                neutral=self.taps[name].neutral,
-                **figures(state),
-            )
-            for name, state in fetch_states(self._moments).items()
-        }
-
-
-def fetch_states(moments: dict[str, Moments]) -> dict[str, list[float]]:
-    """States of all accumulators that saw a value, brought to the host with one transfer for each device."""
-    by_device: dict[torch.device, dict[str, Tensor]] = {}
-    for name, moment in moments.items():
-        if moment.state is not None:
-            by_device.setdefault(moment.state.device, {})[name] = moment.state
-    fetched: dict[str, list[float]] = {}
-    for states in by_device.values():
-        fetched.update(zip(states, torch.stack(list(states.values())).tolist(), strict=True))
-    return {name: fetched[name] for name in moments if name in fetched}
 
 
 def find_taps(model: nn.Module, select: str | Sequence[str] = EVERYTHING) -> dict[str, GateTap]:
@@ -142,30 +45,116 @@ def find_taps(model: nn.Module, select: str | Sequence[str] = EVERYTHING) -> dic
 
 
 @contextlib.contextmanager
-def record_gates(model: nn.Module, select: str | Sequence[str] = EVERYTHING) -> Iterator[GateRecording]:
-    """Record statistics of gate values for the length of the ``with`` block.
+def record_gates(
+    model: nn.Module,
+    select: str | Sequence[str] = EVERYTHING,
+    reduce: str | None = "statistics",
+    sample_ids: SampleIds = None,
+    sinks: Sequence[GateSink] = (),
+    seed: int = 0,
+) -> Iterator[GateRecording]:
+    """Record gate values for the length of the ``with`` block.
 
-    Forward hooks sit on the matched taps and are removed on the way out, also on an error. Values are detached and
-    reduced on their own device, padded positions (the tap's mask) left out; outputs, gradients and the random state
-    stay bit-identical. Scopes nest, works in train mode and under autocast. A model that ``torch.compile`` has
-    already traced may skip hooks that come later: record the uncompiled module.
+    Forward hooks sit on the model and the matched taps and are removed on the way out, also on an error. Values are
+    detached and reduced on their own device, padded positions (the tap's mask) left out; outputs, gradients and the
+    random state stay bit-identical. Scopes nest and work in train mode, under autocast and under distributed data
+    parallelism, where each rank records its own samples (see :meth:`GateRecording.gathered`). What gradient
+    checkpointing computes again in the backward pass is not counted again.
+
+    Values that pass a tap outside a forward of ``model`` (a scorer that calls parts of it) enter the statistics of
+    taps, but belong to no sample.
 
     Args:
-        model: any module that holds :class:`GateTap` modules.
+        model: any module that holds :class:`GateTap` modules; a distributed data parallel wrapper is looked into.
         select: dotted glob or globs over tap names; ``'**'`` takes every tap there is, if any.
+        reduce: ``statistics``: everything in :class:`TapStatistics` for each tap, and moments of every sample;
+            ``moments``: the exact figures of each tap alone, the cheapest; ``None``: the values themselves too, as
+            float32 in memory (see :meth:`GateRecording.values`).
+        sample_ids: ids of the samples: a sequence over all samples in their order; the name of the argument of
+            ``model.forward`` that holds a batch's ids; or a function of the forward's (args, kwargs) that returns them.
+            ``None`` numbers the samples from 0. A forward that is given an empty list belongs to no sample.
+        sinks: see :class:`~gatefuse_plugins.recording.sinks.GateSink`; more takers of the same values.
+        seed: of the subsamples behind quantiles and entropy.
 
     Raises:
         PatternError: an explicit selection is malformed or matches no tap.
+        ConfigError: ``reduce`` is unknown.
+        GatefuseError: a part of the model that holds a matched tap is compiled, or the model runs in replicas; or, in
+            the block, ``sample_ids`` do not fit the batches.
     """
-    recording = GateRecording(find_taps(model, select))
+    if reduce is not None and reduce not in REDUCTIONS:
+        raise ConfigError(f"record_gates reduce {reduce!r} is unknown{suggestion(str(reduce), REDUCTIONS)}, or None")
+    if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
+        raise GatefuseError(
+            "gates cannot be recorded under nn.DataParallel, whose replicas run at once and are thrown away; use"
+            " DistributedDataParallel, or record model.module on one device"
+        )
+    if is_compiled(model):
+        raise _compiled_error(model, "")
+    root = unwrapped(model)
+    taps = find_taps(root, select)
+    for name, module in root.named_modules():
+        if is_compiled(module) and any(tap == name or tap.startswith(f"{name}.") or not name for tap in taps):
+            raise _compiled_error(module, name)
+    recording = GateRecording(root, taps, reduce, sample_ids, sinks, seed)
     with contextlib.ExitStack() as hooks:
-        for name, tap in recording.taps.items():
+        hooks.callback(recording.close)
+        hooks.callback(root.register_forward_pre_hook(_starts(recording), with_kwargs=True).remove)
+        # first of the forward hooks: another one may already ask this recording for the batch
+        hooks.callback(root.register_forward_hook(_finishes(recording), prepend=True).remove)
+        for name, tap in taps.items():
             hooks.callback(_listen(tap, name, recording).remove)
         yield recording
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Has ``torch.compile`` or ``module.compile()`` been applied to this very module?"""
+    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside (distributed) data parallel wrappers, whose names carry no prefix."""
+    while is_model_wrapper(model) or isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        model = model.module
+    return model
+
+
+def _compiled_error(module: nn.Module, name: str) -> GatefuseError:
+    place = f"its part {name!r}" if name else "it"
+    return GatefuseError(
+        f"gates cannot be recorded in a compiled model: torch.compile skips hooks that come after it traced, and"
+        f" {place} is compiled. Record and run the uncompiled module (compiled._orig_mod, or a module that"
+        " compile() was not called on)"
+    )
+
+
+def recomputing() -> bool:
+    """Does this forward run inside a backward pass, as gradient checkpointing's second one does?"""
+    return bool(torch._C._current_graph_task_id() != -1)
+
+
+def _starts(recording: GateRecording) -> Any:
+    @torch._dynamo.disable
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not recomputing():
+            recording.start(args, kwargs)
+
+    return hook
+
+
+def _finishes(recording: GateRecording) -> Any:
+    @torch._dynamo.disable
+    def hook(*_: Any) -> None:
+        if not recomputing():
+            recording.finish()
+
+    return hook
+
+
 def _listen(tap: GateTap, name: str, recording: GateRecording) -> RemovableHandle:
+    @torch._dynamo.disable
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
-        recording.observe(name, output, args[1] if len(args) > 1 else kwargs.get("mask"))
+        if not recomputing():
+            recording.observe(name, output, args[1] if len(args) > 1 else kwargs.get("mask"))
 
     return tap.register_forward_hook(hook, with_kwargs=True)

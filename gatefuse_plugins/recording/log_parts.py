@@ -1,0 +1,58 @@
+"""A log that several processes write: a part each, joined in the order of the samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gatefuse_plugins.errors import DataError
+from gatefuse_plugins.files import atomic_writer
+
+
+class LogPart:
+    """Lines of one process, each after the row of its sample, in a hidden file beside the log."""
+
+    def __init__(self, log: Path, rank: int) -> None:
+        path = part_path(log, rank)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._stream = open(path, "wb")  # noqa: SIM115  closed in close()
+        except OSError as error:
+            raise DataError(f"{log}: the gate log cannot be written there ({error.strerror})") from error
+
+    def add(self, row: int, line: str) -> None:
+        self._stream.write(b"%d\t%s\n" % (row, line.encode()))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def part_path(log: Path, rank: int) -> Path:
+    return log.with_name(f".{log.name}.rank{rank}")
+
+
+def join_parts(log: Path, ranks: int, write: bool = True) -> None:
+    """Write ``log`` from the closed parts of ``ranks`` processes, in order of rows, each row once; remove the parts.
+
+    Only places are held in memory, not lines. The parts stay where writing fails.
+    """
+    paths = [part_path(log, rank) for rank in range(ranks)]
+    places: dict[int, tuple[int, int]] = {}
+    for rank, path in enumerate(paths):
+        with open(path, "rb") as stream:
+            start = 0
+            for line in stream:
+                row = int(line[: line.index(b"\t")])
+                places.setdefault(row, (rank, start))  # samplers repeat samples to fill the last batches
+                start += len(line)
+    if write:
+        streams = [open(path, "rb") for path in paths]  # noqa: SIM115  closed below
+        try:
+            with atomic_writer(log) as target:
+                for _, (rank, start) in sorted(places.items()):
+                    streams[rank].seek(start)
+                    target.write(streams[rank].readline().partition(b"\t")[2])
+        finally:
+            for stream in streams:
+                stream.close()
+    for path in paths:
+        path.unlink()
