@@ -1,25 +1,20 @@
-"""The folder of an embedded event set: complete with a marker, or not there at all."""
+"""What an embedded event set is called, and which of its files its digest covers."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gatefuse_plugins.data.embedded_set import make_embedded_set
 from gatefuse_plugins.data.events.config import EventSetConfig
-from gatefuse_plugins.errors import DataError
-from gatefuse_plugins.files import atomic_writer, file_digest, read_json, write_json
+from gatefuse_plugins.files import atomic_writer
 
 GENERATOR_VERSION = 1
 """Raised whenever the same config would give another set."""
 
-MARKER = "gatefuse_dataset.json"
 OFF_TOPIC = "off_topic.json"
 
 Progress = Callable[[int, int], None]
@@ -27,10 +22,7 @@ Progress = Callable[[int, int], None]
 
 
 def make_set(root: Path, layout: str, config: EventSetConfig, write: Callable[[Path], None]) -> dict[str, Any]:
-    """Make the set at ``root`` unless it stands there already, and return its identity.
-
-    The set is written to a hidden folder beside ``root`` that takes its name when complete and is removed on any error,
-    so several processes may make the same set at once. Only a killed process leaves its hidden folder behind.
+    """Make the set at ``root`` unless it stands there already, see :func:`make_embedded_set`; returns its identity.
 
     Args:
         layout: ``"qvhighlights"`` or ``"tvsum"``.
@@ -39,7 +31,6 @@ def make_set(root: Path, layout: str, config: EventSetConfig, write: Callable[[P
     Raises:
         DataError: ``root`` holds anything but this very set, or its annotations were changed.
     """
-    root = Path(root).resolve()
     label = {"qvhighlights": "QVHighlights", "tvsum": "TVSum"}[layout]
     identity: dict[str, Any] = {
         "name": f"embedded audio-visual events (not {label})",
@@ -48,18 +39,7 @@ def make_set(root: Path, layout: str, config: EventSetConfig, write: Callable[[P
         "embedded": True,
         "layout": layout,
     }
-    if (root / MARKER).exists():
-        return _verified(root, identity)
-    _require_vacant(root)
-    draft = root.with_name(f".{root.name}.{secrets.token_hex(4)}.draft")
-    draft.mkdir(parents=True)
-    try:
-        write(draft)
-        write_json(draft / MARKER, identity | {"digest": _digest(draft)})
-        _move(draft, root)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return _verified(root, identity)
+    return make_embedded_set(root, identity, _digested, write)
 
 
 def write_lines(path: Path, entries: list[dict[str, Any]]) -> None:
@@ -68,49 +48,6 @@ def write_lines(path: Path, entries: list[dict[str, Any]]) -> None:
         stream.writelines(json.dumps(entry) + "\n" for entry in entries)
 
 
-def _move(draft: Path, root: Path) -> None:
-    try:
-        os.replace(draft, root)
-    except OSError:
-        if not (root / MARKER).exists():  # else another process was faster, and its set is checked as any other
-            raise
-
-
-def _require_vacant(root: Path) -> None:
-    if root.exists() and not root.is_dir():
-        raise DataError(f"{root}: is a file, expected a new or empty folder for the embedded set")
-    entries = sorted(entry.name for entry in root.iterdir()) if root.is_dir() else []
-    if entries:
-        shown = ", ".join(entries[:5]) + (f" and {len(entries) - 5} more" if len(entries) > 5 else "")
-        raise DataError(
-            f"{root}: holds {shown}, which is no embedded set and is left untouched; expected a new or empty folder"
-        )
-
-
-def _verified(root: Path, expected: dict[str, Any]) -> dict[str, Any]:
-    found = read_json(root / MARKER)
-    differing = [key for key in expected if not isinstance(found, dict) or found.get(key) != expected[key]]
-    if differing:
-        described = {key: found.get(key) if isinstance(found, dict) else found for key in differing}
-        raise DataError(
-            f"{root}: holds another embedded set ({described}), expected"
-            f" { {key: expected[key] for key in differing} }; "
-            "name another folder, or delete this one to have it made anew"
-        )
-    digest = _digest(root)
-    if digest != found.get("digest"):
-        raise DataError(
-            f"{root}: the annotations no longer match {MARKER} (digest {digest}, expected {found.get('digest')}); "
-            "delete the folder to have the embedded set made anew"
-        )
-    return found
-
-
-def _digest(root: Path) -> str:
-    """SHA-256 over the names and bytes of every annotation file and of the off-topic mask."""
-    digest = hashlib.sha256()
-    for path in sorted([*root.glob("*.jsonl"), root / OFF_TOPIC]):
-        if not path.is_file():
-            raise DataError(f"{path}: missing from the embedded set; delete {root} to have it made anew")
-        digest.update(f"{path.name} {file_digest(path)}\n".encode())
-    return digest.hexdigest()
+def _digested(root: Path) -> list[Path]:
+    """Every annotation file, and the off-topic mask."""
+    return sorted([*root.glob("*.jsonl"), root / OFF_TOPIC])

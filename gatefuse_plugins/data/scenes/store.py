@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -11,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from gatefuse_plugins.data.base_annotations import MARKER
+from gatefuse_plugins.data.embedded_set import set_digest, verified_identity
 from gatefuse_plugins.data.scenes.config import SceneSetConfig
 from gatefuse_plugins.data.scenes.rendering import render, save_png
 from gatefuse_plugins.data.scenes.vocabulary import COLOUR_NAMES, SHAPES, SIZES, Scene, scene_attributes
 from gatefuse_plugins.errors import DataError
-from gatefuse_plugins.files import atomic_writer, file_digest, read_json, write_json
+from gatefuse_plugins.files import atomic_writer, write_json
 
 GENERATOR_VERSION = 1
 """Raised whenever the same config would give another set."""
 
-MARKER = "gatefuse_dataset.json"
 ATTRIBUTES = "attributes.npz"
 _DRAFT_MARKER = "gatefuse_dataset.draft.json"
 _RENDER_CHUNK = 1000
@@ -56,35 +56,16 @@ def make_set(
         "layout": layout,
     }
     if (root / MARKER).exists():
-        return _verified(root, identity)
+        return verified_identity(root, identity, _digested)
     _clear_interrupted(root, top_level)
     write_json(root / _DRAFT_MARKER, identity)
     images = write()
     _write_attributes(root / ATTRIBUTES, images)
     _write_images(root, images, config.image_size, progress)
-    identity["digest"] = _digest(root)
+    identity["digest"] = set_digest(root, _digested(root))
     write_json(root / MARKER, identity)
     (root / _DRAFT_MARKER).unlink()
     return identity
-
-
-def _verified(root: Path, expected: dict[str, Any]) -> dict[str, Any]:
-    found = read_json(root / MARKER)
-    differing = [key for key in expected if not isinstance(found, dict) or found.get(key) != expected[key]]
-    if differing:
-        described = {key: found.get(key) if isinstance(found, dict) else found for key in differing}
-        raise DataError(
-            f"{root}: holds another embedded set ({described}), expected"
-            f" { {key: expected[key] for key in differing} }; "
-            "name another folder, or delete this one to have it made anew"
-        )
-    digest = _digest(root)
-    if digest != found.get("digest"):
-        raise DataError(
-            f"{root}: the annotations no longer match {MARKER} (digest {digest}, expected {found.get('digest')}); "
-            "delete the folder to have the embedded set made anew"
-        )
-    return found
 
 
 def _clear_interrupted(root: Path, top_level: tuple[str, ...]) -> None:
@@ -132,12 +113,6 @@ def _write_images(root: Path, images: dict[str, Scene], image_size: int, progres
             progress(start + len(chunk), len(paths))
 
 
-def _digest(root: Path) -> str:
-    """SHA-256 over the names and bytes of every annotation file and of the stored attributes."""
-    files = sorted([*root.glob("**/captions/*.json"), *root.glob("**/image_splits/*.json"), root / ATTRIBUTES])
-    digest = hashlib.sha256()
-    for path in files:
-        if not path.is_file():
-            raise DataError(f"{path}: missing from the embedded set; delete {root} to have it made anew")
-        digest.update(f"{path.relative_to(root).as_posix()} {file_digest(path)}\n".encode())
-    return digest.hexdigest()
+def _digested(root: Path) -> list[Path]:
+    """Every annotation file, and the stored attributes."""
+    return sorted([*root.glob("**/captions/*.json"), *root.glob("**/image_splits/*.json"), root / ATTRIBUTES])

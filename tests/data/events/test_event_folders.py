@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gatefuse_plugins.data.base_annotations import MARKER
 from gatefuse_plugins.data.events import (
     EventSetConfig,
     make_qvhighlights_events,
@@ -29,7 +30,7 @@ def tree_digest(root: Path) -> str:
 
 
 def load_marker(root: Path) -> dict:
-    return json.loads((root / store.MARKER).read_text())
+    return json.loads((root / MARKER).read_text())
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatefuse_plugins.data.base_annotations import MARKER
 from gatefuse_plugins.data.events import (
     EventSetConfig,
     make_qvhighlights_events,
@@ -74,7 +75,7 @@ def test_query_ids_are_unique_and_every_split_has_every_kind(events):
 
 
 def test_tvsum_layout(tvsum):
-    identity = json.loads((tvsum / store.MARKER).read_text())
+    identity = json.loads((tvsum / MARKER).read_text())
     assert (identity["name"], identity["layout"]) == ("embedded audio-visual events (not TVSum)", "tvsum")
     mask = off_topic_mask(tvsum)
     for split, videos in (("train", 4), ("val", 1)):
