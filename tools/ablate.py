@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    console = Console()
+    console = Console(width=max(Console().width, 140))  # rich takes a pipe for 80 columns
     try:
         sweep = Sweep.parse(args.sweep) if args.sweep is not None else None
         runs = plan_runs(args.configs, args.seeds, args.work_dir, args.cfg_options, sweep)

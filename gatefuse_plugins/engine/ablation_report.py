@@ -30,7 +30,7 @@ _CAPTION = "mean ± sample standard deviation over seeds; '-' where there is one
 def summary_table(summary: Figures, title: str) -> Table:
     """A row for each figure, a column for each arm."""
     table = Table(title=title, caption=_CAPTION)
-    table.add_column("figure")
+    table.add_column("figure", no_wrap=True)
     counts = [max(spread.count for spread in figures.values()) for figures in summary.values()]
     for arm, count in zip(summary, counts, strict=True):
         table.add_column(_heading(arm, count), justify="right")

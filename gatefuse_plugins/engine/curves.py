@@ -73,10 +73,16 @@ def draw_curves(
 def _single_run(columns: list[str], rows: list[dict[str, str]]) -> list[Panel]:
     losses = [name for name in columns if _is_loss(name)]
     metrics = _metrics(columns, rows)
+    gates = _gate_lines(columns, rows)[:MAX_LINES]
+    names = without_common_parts([line.label for line in gates])
     return [
         Panel("Training losses", "loss", _lines(rows, "train", {name: name for name in losses[:MAX_LINES]})),
         Panel("Validation", "metric value", _lines(rows, "val", {name: name for name in metrics[:6]}), marker="o"),
-        Panel("Gates: mean, band from min to max", "gate value", _gate_lines(columns, rows)[:MAX_LINES]),
+        Panel(
+            "Gates: mean, band from min to max",
+            "gate value",
+            [replace(n, label=m) for n, m in zip(gates, names, strict=True)],
+        ),
         Panel("Change by the fusion", "mean |fused - input|", _change_lines(columns, rows)[:MAX_LINES]),
     ]
 
@@ -97,10 +103,20 @@ def _several_runs(logs: Mapping[str, Sequence[Table]]) -> list[Panel]:
             # a band from minimum to maximum of the gate would be read as one of the seeds
             found = [[Line(n.label, n.x, n.y) for n in find(*table)[: len(STYLES)]] for table in tables]
             lines = mean_lines(found)
-            added.append((panel, [replace(n, label=f"{label}: {n.label}", style=i) for i, n in enumerate(lines)]))
+            names = without_common_parts([line.label for line in lines])
+            added.append((panel, [replace(n, label=f"{label}: {names[i]}", style=i) for i, n in enumerate(lines)]))
         for panel, lines in added:
             panel.lines += [replace(line, colour=colour) for line in lines]
     return [loss, *panels.values(), gates, changes]
+
+
+def without_common_parts(names: Sequence[str]) -> list[str]:
+    """Dotted names without the parts that stand at the same place in all of them; a single name is kept whole."""
+    parts = [name.split(".") for name in names]
+    if len(names) < 2 or len({len(part) for part in parts}) > 1:
+        return list(names)
+    telling = [place for place in range(len(parts[0])) if len({part[place] for part in parts}) > 1]
+    return [".".join(part[place] for place in telling) for part in parts]
 
 
 def _lines(rows: list[dict[str, str]], split: str, labels: Mapping[str, str]) -> list[Line]:

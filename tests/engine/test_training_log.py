@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gatefuse_plugins.engine.curves import _gate_lines, _metrics, draw_curves
+from gatefuse_plugins.engine.curves import _gate_lines, _metrics, draw_curves, without_common_parts
 from gatefuse_plugins.engine.panels import Line, mean_lines
 from gatefuse_plugins.engine.training_log import TrainingLog, read_training_log
 from gatefuse_plugins.errors import DataError
@@ -77,3 +77,14 @@ def test_seeds_merge_into_mean_and_deviation() -> None:
     assert (line.x, line.y) == ([1, 2], [2.0, 2.0])
     assert line.low == pytest.approx([2.0 - 2**0.5, 2.0])
     assert line.high == pytest.approx([2.0 + 2**0.5, 2.0])
+
+
+def test_tap_names_lose_what_they_share() -> None:
+    names = [
+        "fusion.layers.0.gates.attention_tap",
+        "fusion.layers.1.gates.attention_tap",
+        "fusion.layers.0.gates.ffn_tap",
+    ]
+    assert without_common_parts(names) == ["0.attention_tap", "1.attention_tap", "0.ffn_tap"]
+    assert without_common_parts(["a.b"]) == ["a.b"]
+    assert without_common_parts(["a.b", "a.b.c"]) == ["a.b", "a.b.c"]
