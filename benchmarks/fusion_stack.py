@@ -97,7 +97,7 @@ def check_equal(fusion: nn.Module, arms: dict[str, Step]) -> None:
         found[name] = [output.detach(), *(parameter.grad.clone() for parameter in fusion.parameters())]
     for naive, fused in zip(found["naive"], found["fused"], strict=True):
         distance = ((fused - naive).norm() / naive.norm()).item()
-        if not distance < 1e-9:
+        if not distance < 1e-6:  # gradients of gate heads are small differences of large terms
             raise RuntimeError(f"the arms differ: relative distance {distance:.1e} in a tensor {tuple(naive.shape)}")
 
 
