@@ -143,7 +143,7 @@ def main() -> None:
                 f"{naive.fastest / fused.fastest:.2f}",
                 f"{mebibytes(naive.peak_bytes)} / {mebibytes(fused.peak_bytes)}",
             )
-    Console().print(table)
+    Console(width=max(Console().width, 120)).print(table)  # rich folds headers at 80 columns in a pipe
 
 
 if __name__ == "__main__":
