@@ -46,14 +46,14 @@ def module_digest(module: nn.Module) -> str:
 
 @contextlib.contextmanager
 def progress_bar(title: str) -> Iterator[Progress]:
-    """A rich progress bar, as the ``progress`` callback of :func:`build_feature_cache`."""
+    """A rich progress bar, as the ``progress`` callback of :func:`build_feature_cache`; unseen until its first call."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with RichProgress(*columns) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task(title, total=None, visible=False)  # where all is there already, nothing is to be shown
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def build_feature_cache(
