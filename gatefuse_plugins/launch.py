@@ -10,14 +10,13 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import nn
 
-from gatefuse_plugins.checkpoints.loading import load_into
 from gatefuse_plugins.checkpoints.migration import load_from_any
 from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.engine.prepare import prepare
 from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest
 from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import CheckpointError, ConfigError
-from gatefuse_plugins.launch_setup import bare, leftovers, load_run_config, read_weights
+from gatefuse_plugins.launch_setup import bare, load_run_config, load_weights, read_weights
 
 NEW_PARTS = ("prompt_tokens", "fusion.**", "gatefuse_injection.**")
 """What a model may have beyond the BLIP-2 weights that it starts from."""
@@ -92,6 +91,5 @@ def _load_pretrained(model: nn.Module, source: str) -> None:
     from gatefuse_plugins.hosts.blip2_cir.weights import locate_file
 
     path = locate_file(None if "://" in source else source, source, "pretrained")
-    checkpoint, target = read_checkpoint(path), bare(model)
-    report = load_into(target, checkpoint, **leftovers(checkpoint, target, new_parts=NEW_PARTS))
+    report = load_weights(model, read_checkpoint(path), new_parts=NEW_PARTS)
     print_log(f"pretrained {path}: {report}", "current")

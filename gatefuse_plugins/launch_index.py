@@ -12,13 +12,10 @@ from torch import nn
 
 from gatefuse_plugins.checkpoints.reader import Checkpoint
 from gatefuse_plugins.data.cache_builder import module_digest, progress_bar
-from gatefuse_plugins.engine.prepare import TESTING, prepare
-from gatefuse_plugins.engine.prepare_clips import check_clip_features
-from gatefuse_plugins.engine.prepare_features import check_vision
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import file_digest
 from gatefuse_plugins.hosts.blip2_cir.network import ComposedRetrievalNetwork
-from gatefuse_plugins.launch_setup import load_run_config, load_weights, read_weights
+from gatefuse_plugins.launch_setup import load_for_evaluation, load_run_config, read_and_prepare
 from gatefuse_plugins.registry import DATASETS, MODELS
 from gatefuse_plugins.retrieval import GalleryIndex, check_target, encode_gallery, kind_of, write_index
 from gatefuse_plugins.retrieval.encoding import item_paths
@@ -39,10 +36,8 @@ def launch_index(args: argparse.Namespace) -> GalleryIndex:
     cfg = load_run_config(args)
     if not cfg.get("test_dataloader"):
         raise ConfigError(f"{args.config}: has no test_dataloader, whose gallery would be indexed")
-    checkpoint, digest = read_weights(args.checkpoint, args.trust), file_digest(args.checkpoint)
-    identity = prepare(cfg, checkpoint.meta.get("vision_state"), TESTING)
-    check_vision(checkpoint.meta, cfg)
-    check_clip_features(checkpoint.meta, identity)
+    digest = file_digest(args.checkpoint)
+    checkpoint, identity = read_and_prepare(cfg, args)
     model = load_model(cfg.model, checkpoint)
     queries = _query_model(cfg, checkpoint, model)
     kind, loader = kind_of(model), cfg.test_dataloader
@@ -65,23 +60,16 @@ def launch_index(args: argparse.Namespace) -> GalleryIndex:
 def load_model(config: ConfigDict, checkpoint: Checkpoint) -> nn.Module:
     """The model of ``config`` with the weights of ``checkpoint``, for evaluation.
 
-    A frozen vision encoder that the checkpoint does not hold (it was trained on cached tokens) keeps the weights that
-    the config gives it; compare its digest.
-
     Raises:
-        CheckpointError: the weights do not fit.
+        CheckpointError: the weights do not fit, or were trained on the tokens of another vision encoder.
     """
     model = MODELS.build(config)
-    load_weights(model, checkpoint, new_parts=("visual_encoder.**",))
+    load_for_evaluation(model, checkpoint)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 
 def _query_model(cfg: Config, checkpoint: Checkpoint, model: nn.Module) -> dict[str, Any]:
-    """Header entries by which queries are encoded, without config file and data set.
-
-    Raises:
-        CheckpointError: it was trained on the tokens of another vision encoder.
-    """
+    """Header entries by which queries are encoded, without config file and data set."""
     config = cfg.model.to_dict()
     if not isinstance(model, ComposedRetrievalNetwork):
         return {"model": config}
@@ -90,7 +78,6 @@ def _query_model(cfg: Config, checkpoint: Checkpoint, model: nn.Module) -> dict[
         config["vision"], digest = dict(prepared["config"]), prepared["digest"]
     else:
         digest = module_digest(model.visual_encoder)
-        check_vision(checkpoint.meta, ConfigDict(prepared_vision={"digest": digest}))
     if checkpoint.meta.get("vision_state"):
         config["vision"]["weights"] = None  # they come from the checkpoint, wherever it is taken
     return {

@@ -87,8 +87,6 @@ def load_indexed_model(index: GalleryIndex, checkpoint: Checkpoint) -> nn.Module
     expected = index.header.get("vision_digest")
     if expected is None:
         return model
-    if state := checkpoint.meta.get("vision_state"):
-        model.visual_encoder.load_state_dict(state)
     if (digest := module_digest(model.visual_encoder)) != expected:
         raise CheckpointError(
             f"{index.folder}: the pictures were encoded with vision encoder {expected[:12]}, but model.vision gives"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import init_dist
 from torch import nn
 
@@ -18,8 +18,12 @@ from gatefuse_plugins.checkpoints.avigate import with_our_names
 from gatefuse_plugins.checkpoints.loading import LoadReport, load_into
 from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
 from gatefuse_plugins.config import load_config, validate_config
+from gatefuse_plugins.data.cache_builder import module_digest
 from gatefuse_plugins.engine.file_backend import check_writable
 from gatefuse_plugins.engine.locate_data import locate_data
+from gatefuse_plugins.engine.prepare import TESTING, prepare
+from gatefuse_plugins.engine.prepare_clips import check_clip_features
+from gatefuse_plugins.engine.prepare_features import check_vision
 from gatefuse_plugins.engine.resume import load_resumable
 from gatefuse_plugins.errors import CheckpointError, ConfigError
 
@@ -78,6 +82,38 @@ def read_weights(path: str | Path, trust: bool = False) -> Checkpoint:
     return Checkpoint(content["state_dict"], "mmengine", content["meta"], Path(path))
 
 
+def read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
+    """The checkpoint ``args.checkpoint``, and the identity of the data set that ``cfg`` tests on, made ready.
+
+    Raises:
+        CheckpointError: unreadable, or trained on the features of other frozen encoders.
+        ConfigError, DataError: as :func:`~gatefuse_plugins.engine.prepare.prepare`.
+    """
+    checkpoint = read_weights(args.checkpoint, args.trust)
+    identity = prepare(cfg, checkpoint.meta.get("vision_state"), TESTING)
+    check_vision(checkpoint.meta, cfg)
+    check_clip_features(checkpoint.meta, identity)
+    return checkpoint, identity
+
+
+def load_for_evaluation(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
+    """As :func:`load_weights`, but a model with a frozen vision encoder takes a checkpoint of cached tokens too.
+
+    The encoder then gets the weights that the checkpoint stamps, else keeps those that the config gave it; they must be
+    those that the tokens came from.
+
+    Raises:
+        CheckpointError: the weights do not fit, or the tokens came from another vision encoder.
+    """
+    report = load_weights(model, checkpoint, new_parts=("visual_encoder.**",))
+    if any(name.startswith("visual_encoder.") for name in report.missing):
+        encoder = bare(model).visual_encoder
+        if state := checkpoint.meta.get("vision_state"):
+            encoder.load_state_dict(state)
+        check_vision(checkpoint.meta, ConfigDict(prepared_vision={"digest": module_digest(encoder)}))
+    return report
+
+
 def load_weights(model: nn.Module, checkpoint: Checkpoint, new_parts: tuple[str, ...] = ()) -> LoadReport:
     """Load a checkpoint of any origin into ``model`` (wrapped or not); every key must find its place.
 
@@ -89,12 +125,12 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, new_parts: tuple[str,
     """
     target = bare(model)
     renamed, dropped = with_our_names(checkpoint, target)
-    report = load_into(target, renamed, **leftovers(renamed, target, new_parts))
+    report = load_into(target, renamed, **_leftovers(renamed, target, new_parts))
     report.dropped |= dropped
     return report
 
 
-def leftovers(checkpoint: Checkpoint, model: nn.Module, new_parts: tuple[str, ...] = ()) -> dict[str, Any]:
+def _leftovers(checkpoint: Checkpoint, model: nn.Module, new_parts: tuple[str, ...] = ()) -> dict[str, Any]:
     """Patterns that apply to these two; a pattern without match would be an error."""
     held = model.state_dict()
     absent = [

@@ -20,9 +20,6 @@ from gatefuse_plugins.analysis.moment_queries import analyse_queries, choose_row
 from gatefuse_plugins.checkpoints.reader import Checkpoint
 from gatefuse_plugins.config.signatures import parameters_of
 from gatefuse_plugins.data.moments.base import MomentDataset
-from gatefuse_plugins.engine.prepare import TESTING, prepare
-from gatefuse_plugins.engine.prepare_clips import check_clip_features
-from gatefuse_plugins.engine.prepare_features import check_vision
 from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.evaluation.leakage import LeakReport
@@ -31,7 +28,7 @@ from gatefuse_plugins.evaluation.moment_metrics import MomentMetric
 from gatefuse_plugins.files import write_json
 from gatefuse_plugins.hosts.avigate import AVIGATE
 from gatefuse_plugins.hosts.avigate.sets import find_leaks
-from gatefuse_plugins.launch_setup import bare, load_run_config, load_weights, read_weights
+from gatefuse_plugins.launch_setup import bare, load_for_evaluation, load_run_config, read_and_prepare
 from gatefuse_plugins.recording.gate_log_hook import requested_gate_log
 from gatefuse_plugins.registry import DATASETS, HOOKS, METRICS
 
@@ -51,10 +48,10 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
     if args.split:
         _choose_split(cfg, args.split)
     submissions = _choose_submission(cfg, args.submission, f"{prefix}_submission.jsonl")
-    checkpoint, identity = _read_and_prepare(cfg, args)
+    checkpoint, identity = read_and_prepare(cfg, args)
     shown = _choose_queries(cfg, args)
     gate_log = requested_gate_log(args, cfg)
-    runner = _build(cfg, checkpoint)
+    runner = build_runner(cfg, checkpoint)
     if gate_log is not None:
         runner.register_hook(gate_log)
     metrics = runner.test()
@@ -89,7 +86,8 @@ def launch_leak_check(args: argparse.Namespace) -> LeakReport:
     cfg = load_run_config(args)
     if args.split:
         _choose_split(cfg, args.split)
-    runner = _build(cfg, _read_and_prepare(cfg, args)[0])
+    checkpoint, _ = read_and_prepare(cfg, args)
+    runner = build_runner(cfg, checkpoint)
     model = bare(runner.model)
     if not isinstance(model, AVIGATE):
         raise ConfigError(
@@ -102,24 +100,19 @@ def launch_leak_check(args: argparse.Namespace) -> LeakReport:
     return report
 
 
-def _read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
-    """The checkpoint, and the identity of the data to test on."""
-    checkpoint = read_weights(args.checkpoint, args.trust)
-    identity = prepare(cfg, checkpoint.meta.get("vision_state"), TESTING)
-    check_vision(checkpoint.meta, cfg)
-    check_clip_features(checkpoint.meta, identity)
-    return checkpoint, identity
+def build_runner(cfg: Config, checkpoint: Checkpoint) -> Runner:
+    """A Runner over the prepared ``cfg`` with the weights of ``checkpoint``, ready to test.
 
-
-def _build(cfg: Config, checkpoint: Checkpoint) -> Runner:
-    """A Runner with the weights of ``checkpoint``."""
+    Raises:
+        CheckpointError: the weights do not fit.
+    """
     for name in ("prepared_vision", "pretrained"):
         cfg.pop(name, None)
     cfg.load_from, cfg.resume = None, False
     # hooks that write training files have nothing to do here
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks") or [] if _acts_in_testing(hook)]
     runner = AnnouncingRunner.from_cfg(cfg)
-    report = load_weights(runner.model, checkpoint)
+    report = load_for_evaluation(runner.model, checkpoint)
     print_log(f"{checkpoint.path} ({checkpoint.origin}): {report}", "current")
     return runner
 

@@ -88,6 +88,17 @@ def test_test_tool_reproduces_the_metrics(smoke, workshop, tmp_path) -> None:
     assert metrics_of(tmp_path, "test_metrics.json")["metrics"] == best["metrics"]
 
 
+def test_test_tool_without_the_cache_encodes_pictures_as_training_did(smoke, workshop, tmp_path) -> None:
+    best = metrics_of(smoke[0])["best"]
+    status, output = workshop.run(
+        "tools/test.py", "configs/cirr_smoke.py", best["checkpoint"], "--work-dir", str(tmp_path),
+        "--cfg-options", *workshop.options(), "features.enabled=False",
+    )  # fmt: skip
+    assert status == 0, output
+    found = metrics_of(tmp_path, "test_metrics.json")["metrics"]  # cached tokens are half precision, these are not
+    assert found == pytest.approx(best["metrics"], abs=1.0)
+
+
 def test_cirr_checkpoint_on_fashioniq(smoke, workshop, tmp_path) -> None:
     sizes = ("num_train_images=300", "num_train_queries=200")
     status, output = workshop.run(
