@@ -1,5 +1,5 @@
-# What QVHighlights and TVSum share: features by folder, loaders, and `profile`, which picks sizes and schedule that fit the real
-# set or the embedded one (auto: by what data_root holds).
+# What QVHighlights and TVSum share: features by folder, loaders, and `profile`, which picks sizes and schedule that fit
+# the real set or the embedded one (auto: by what data_root holds).
 profile = "auto"
 video_features = "auto"
 text_features = "auto"
