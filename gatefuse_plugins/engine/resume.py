@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from gatefuse_plugins.errors import CheckpointError
 
 POINTER = "last_checkpoint"
 _NUMBERED = re.compile(r"(?:iter|epoch)_(\d+)\.pth")
-_REQUIRED = ("meta", "state_dict", "message_hub", "optimizer")
+REQUIRED = ("meta", "state_dict", "message_hub", "optimizer")
 # Class -> its functions that mmengine's checkpoints refer to.
 _FUNCTIONS: dict[type, tuple[str, ...]] = {
     HistoryBuffer: ("min", "max", "current", "mean"),
@@ -68,11 +68,14 @@ def allow_checkpoint_globals() -> None:
     torch.serialization.add_safe_globals(checkpoint_globals())
 
 
-def load_resumable(path: str | Path) -> dict[str, Any]:
+def load_resumable(path: str | Path, required: Sequence[str] = REQUIRED) -> dict[str, Any]:
     """Read a training checkpoint (``meta``, ``state_dict``, ``optimizer``, ``message_hub``) onto the CPU.
 
+    Args:
+        required: what it must hold; ``("state_dict",)`` lets a best checkpoint through, which has weights alone.
+
     Raises:
-        CheckpointError: the file is missing, truncated, holds forbidden globals or lacks what a resume needs.
+        CheckpointError: the file is missing, truncated, holds forbidden globals or lacks what is required.
     """
     # Leaving safe_globals() forbids what it allowed, also where allow_checkpoint_globals() had allowed it for good.
     allowed = torch.serialization.get_safe_globals()
@@ -81,7 +84,7 @@ def load_resumable(path: str | Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises any of a dozen types for a broken file
         raise CheckpointError(f"{path}: unreadable checkpoint ({type(error).__name__}: {error})") from error
-    missing = [key for key in _REQUIRED if not isinstance(checkpoint, dict) or key not in checkpoint]
+    missing = [key for key in required if not isinstance(checkpoint, dict) or key not in checkpoint]
     if missing:
         raise CheckpointError(f"{path}: no training checkpoint, lacks {', '.join(missing)}")
     return checkpoint

@@ -69,7 +69,26 @@ def test_the_best_epoch_is_of_the_validation_split_and_its_figures_come_again(tr
     record = json.loads((tmp_path / "val_metrics.json").read_text())
     assert record["metrics"] == {name: pytest.approx(value, abs=1e-9) for name, value in metrics.items()}
     assert run_tool("tools/test.py", QUERY_GATE, checkpoint, "--work-dir", str(tmp_path), *small(trained)) == 0
-    assert json.loads((tmp_path / "test_metrics.json").read_text())["dataset"]["split"] == "test"
+    tested = json.loads((tmp_path / "test_metrics.json").read_text())
+    assert tested["dataset"]["split"] == "test"
+    final = json.loads((trained / "work/metrics.json").read_text())["test"]
+    assert final["best"] == {name: pytest.approx(value, abs=1e-9) for name, value in tested["metrics"].items()}
+    assert final["last"].keys() == final["best"].keys()
+    assert "## Test split" in (trained / "work/REPORT.md").read_text()
+
+
+def test_the_last_weights_stay_in_place_after_the_final_test(trained: Path, tmp_path: Path) -> None:
+    (last,) = (trained / "work").glob("iter_8.pth")
+    assert run_tool("tools/test.py", QUERY_GATE, str(last), "--work-dir", str(tmp_path), *small(trained)) == 0
+    final = json.loads((trained / "work/metrics.json").read_text())["test"]
+    tested = json.loads((tmp_path / "test_metrics.json").read_text())["metrics"]
+    assert final["last"] == {name: pytest.approx(value, abs=1e-9) for name, value in tested.items()}
+
+
+def test_a_final_test_on_the_validating_split_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = small(trained, "test_dataloader.dataset.split=val")
+    assert run_tool("tools/train.py", QUERY_GATE, "--work-dir", str(trained / "same"), *same) == 1
+    assert "FinalTestHook: test_dataloader.dataset is missing or the one that validates" in capsys.readouterr().err
 
 
 def test_the_log_tells_all_gates(trained: Path) -> None:

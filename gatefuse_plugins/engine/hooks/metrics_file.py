@@ -24,10 +24,11 @@ class MetricsFileHook(Hook):
     """Write ``metrics.json`` after each validation and at the end, then print the final table.
 
     Keys: ``step``, ``epoch``, ``finished``, ``metrics`` (of the latest validation), ``best`` (``metric``, ``score``,
-    ``step``, ``epoch``, ``checkpoint``, ``metrics``; null without ``save_best``), ``dataset`` (identity, null where the
-    config carries none), ``seed``, ``config`` (path) and ``wall_seconds`` (of training, summed over resumes). The
-    dataset's identity, ``cfg.dataset_identity``, is stamped into ``meta.dataset_identity`` of every checkpoint too, so
-    that no figure is mistaken for another data set's.
+    ``step``, ``epoch``, ``checkpoint``, ``metrics``; null without ``save_best``), ``test`` (metrics of ``last`` and
+    ``best`` on the test split, null without ``FinalTestHook``), ``dataset`` (identity, null where the config carries
+    none), ``seed``, ``config`` (path) and ``wall_seconds`` (of training, summed over resumes). The dataset's identity,
+    ``cfg.dataset_identity``, is stamped into ``meta.dataset_identity`` of every checkpoint too, so that no figure is
+    mistaken for another data set's.
 
     Args:
         filename: name of the file in the work dir.
@@ -92,6 +93,7 @@ class MetricsFileHook(Hook):
                 **_without_nan(latest),
                 "finished": finished,
                 "best": best and {**_without_nan(best), "checkpoint": str(info["best_ckpt"])},
+                "test": _final_test(info, finished),
                 "dataset": dataset_identity(runner),
                 "seed": runner.seed,
                 "wall_seconds": round(self._wall_seconds(), 2),
@@ -107,14 +109,12 @@ class MetricsFileHook(Hook):
         info = runner.message_hub.runtime_info
         latest, best = info.get("latest_validation"), info.get("best_validation")
         if latest:
-            table = Table(title=f"validation on {_name(dataset_identity(runner))}")
-            table.add_column("metric")
-            table.add_column(f"last (step {latest['step']})", justify="right")
+            columns = {f"last (step {latest['step']})": latest["metrics"]}
             if best:
-                table.add_column(f"best (step {best['step']})", justify="right")
-            for name, value in latest["metrics"].items():
-                table.add_row(name, f"{value:.2f}", *([f"{best['metrics'][name]:.2f}"] if best else []))
-            console.print(table)
+                columns[f"best (step {best['step']})"] = best["metrics"]
+            console.print(_table(f"validation on {_name(dataset_identity(runner))}", columns))
+        if found := info.get("final_test"):
+            console.print(_table("test split, epochs as chosen by validation", found))
         places = {
             "best checkpoint": info.get("best_ckpt"),
             "last checkpoint": info.get("last_ckpt"),
@@ -126,6 +126,22 @@ class MetricsFileHook(Hook):
         for name, place in places.items():
             if place and Path(place).is_file():
                 console.print(f"{name:>16}: {place}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _table(title: str, columns: dict[str, dict[str, float]]) -> Table:
+    table = Table(title=title)
+    table.add_column("metric")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for metric in next(iter(columns.values())):
+        table.add_row(metric, *(f"{found[metric]:.2f}" for found in columns.values()))
+    return table
+
+
+def _final_test(info: dict[str, Any], finished: bool) -> dict[str, Any] | None:
+    """Of this run's end; a resumed run carries that of an earlier end, which is not its own."""
+    found = info.get("final_test") if finished else None
+    return found and {weights: _without_nan({"metrics": metrics})["metrics"] for weights, metrics in found.items()}
 
 
 def _without_nan(record: dict[str, Any]) -> dict[str, Any]:

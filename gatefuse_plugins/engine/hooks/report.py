@@ -43,6 +43,7 @@ class ReportHook(Hook):
         sections = [
             _head(runner, metrics),
             _metric_table(metrics),
+            _test_table(metrics),
             _fusion(runner),
             _gates(work_dir / "training_log.csv"),
         ]
@@ -75,6 +76,17 @@ def _metric_table(metrics: dict[str, Any]) -> str:
         lines.append(f"| {name} | {_figure(value)} | {_figure(reached.get(name))} |")
     if best:
         lines += ["", f"Best checkpoint by {best['metric']}: `{Path(best['checkpoint']).name}`"]
+    return "\n".join(lines)
+
+
+def _test_table(metrics: dict[str, Any]) -> str:
+    found = metrics.get("test")
+    if not found:
+        return ""
+    lines = ["## Test split", "", "Seen once, after validation had chosen the best epoch.", ""]
+    lines += [f"| metric | {' | '.join(found)} |", "|---|" + "---:|" * len(found)]
+    for name in found["last"]:
+        lines.append(f"| {name} | {' | '.join(_figure(column[name]) for column in found.values())} |")
     return "\n".join(lines)
 
 
