@@ -122,6 +122,16 @@ def test_report_holds_best_metrics_epochs_and_wall_time(arms: list[Path], tmp_pa
     assert [column.header for column in summary_table(summary, "t").columns] == ["figure", "a (2 seeds)", "b (2 seeds)"]
 
 
+def test_the_test_split_counts_at_the_epoch_that_validation_chose(arms: list[Path], tmp_path: Path) -> None:
+    runs = plan_runs(arms[:1], [0], tmp_path / "out")
+    run_all(runs, tmp_path / "train.py", lambda line: None)
+    path = runs[0].work_dir / "metrics.json"
+    tested = {"test": {"last": {"cirr/mean": 3.0}, "best": {"cirr/mean": 7.0}}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | tested))
+    figures = summarise(runs)["a"]
+    assert (figures["cirr/mean"].mean, figures["test/cirr/mean"].mean) == (10.0, 7.0)
+
+
 def test_unfinished_run_is_no_result(arms: list[Path], tmp_path: Path) -> None:
     runs = plan_runs(arms, [0], tmp_path / "out")
     run_all(runs, tmp_path / "train.py", lambda line: None)
