@@ -1,4 +1,4 @@
-"""The folder of an embedded set: complete with a marker, or not there at all."""
+"""What embedded sets share: bounds of their sizes, and a folder that is complete with a marker or not there at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,15 @@ from gatefuse_plugins.files import file_digest, read_json, write_json
 
 Digested = Callable[[Path], Iterable[Path]]
 """Root of a set -> the files that its digest covers, in order."""
+
+
+def bound_faults(config: Any, bounds: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Fields of ``config`` outside ``bounds`` (lowest and highest value), each with the nearest inside."""
+    return [
+        f"{name}={value} must lie in {low} to {high}; nearest: {min(max(value, low), high)}"
+        for name, (low, high) in bounds.items()
+        if not low <= (value := getattr(config, name)) <= high
+    ]
 
 
 def make_embedded_set(

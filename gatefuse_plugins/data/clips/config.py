@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatefuse_plugins.data.clips.vocabulary import NUM_LOOKS, NUM_SOUNDS
+from gatefuse_plugins.data.embedded_set import bound_faults
 from gatefuse_plugins.errors import ConfigError
 
 SAMPLE_RATE = 8000  # Hz
@@ -14,6 +15,7 @@ _BOUNDS = {
     "captions_per_video": (1, 20),
     "num_frames": (1, 60),
     "image_size": (16, 256),
+    "seconds": (0.5, 10),
     "seed": (0, 2**31 - 1),
 }
 
@@ -43,12 +45,5 @@ class ClipSetConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name}={value} must lie in {low} to {high}; nearest: {min(max(value, low), high)}"
-            for name, (low, high) in _BOUNDS.items()
-            if not low <= (value := getattr(self, name)) <= high
-        ]
-        if not 0.5 <= self.seconds <= 10:
-            faults.append(f"seconds={self.seconds} must lie in 0.5 to 10; nearest: {min(max(self.seconds, 0.5), 10)}")
-        if faults:
+        if faults := bound_faults(self, _BOUNDS):
             raise ConfigError("ClipSetConfig: " + "; ".join(faults))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gatefuse_plugins.data.embedded_set import bound_faults
 from gatefuse_plugins.errors import ConfigError
 
 CLIP_SECONDS = 2
@@ -51,12 +52,7 @@ class EventSetConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        faults = [
-            f"{name}={value} must lie in {low} to {high}; nearest: {min(max(value, low), high)}"
-            for name, (low, high) in _BOUNDS.items()
-            if not low <= (value := getattr(self, name)) <= high
-        ]
-        faults += self._count_faults()
+        faults = bound_faults(self, _BOUNDS) + self._count_faults()
         if not SHORTEST <= self.min_clips <= self.max_clips <= LONGEST:
             faults.append(
                 f"min_clips={self.min_clips}, max_clips={self.max_clips} must satisfy "
