@@ -81,7 +81,8 @@ profiles = dict(
         num_workers=0,
         lr=2e-3,
         weight_decay=0.01,
-        paramwise=None,
+        # gates start at tanh(0); within 8 epochs they open no further than a faster rate takes them
+        paramwise=dict(custom_keys=dict(attn_gate=dict(lr_mult=10.0), ff_gate=dict(lr_mult=10.0))),
         warmup_epochs=1.0,
         max_epochs=8,
         log_interval=20,
