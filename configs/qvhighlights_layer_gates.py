@@ -1,4 +1,4 @@
-# Gates on the residual branches of QD-DETR's own encoder layers, which start neutral:
+# Gates on the residual branches of QD-DETR's own encoder layers, neutral at the start, by injection:
 #   python tools/train.py configs/qvhighlights_layer_gates.py
 _base_ = [
     "_base_/datasets/qvhighlights.py",
@@ -7,8 +7,13 @@ _base_ = [
     "_base_/runtime/moments.py",
 ]
 fusion = dict(type="Concat")
-layer_gates = [
-    dict(pattern="transformer.t2v_encoder.layers.*", branch="attention"),
-    dict(pattern="transformer.encoder.layers.*", branch="attention"),
-    dict(pattern="transformer.encoder.layers.*", branch="ffn"),
-]
+_gate = dict(type="ResidualGate")
+model = dict(
+    type="Injected",
+    host="QDDETR",
+    injection=[
+        dict(pattern="transformer.t2v_encoder.layers.*", at="attention_gate", gate=_gate),
+        dict(pattern="transformer.encoder.layers.*", at="attention_gate", gate=_gate),
+        dict(pattern="transformer.encoder.layers.*", at="ffn_gate", gate=_gate),
+    ],
+)

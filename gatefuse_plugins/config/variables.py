@@ -49,7 +49,6 @@ PROJECT_VARIABLES: dict[str, str] = {
     "max_v_l": "clips of a video that are used",
     "max_q_l": "text tokens that are used",
     "missing_audio": "what a video without audio file means: error or no_audio",
-    "layer_gates": "gates placed in transformer layers by pattern",
     "submission_file": "where the predictions of an evaluation are written",
     "weights": "local paths of pre-trained weights",
 }

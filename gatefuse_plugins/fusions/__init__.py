@@ -3,7 +3,6 @@
 from gatefuse_plugins.fusions.avigate_custom import AvigateCustomFusion
 from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.fusions.concat import Concat
-from gatefuse_plugins.fusions.layer_gates import PlacedGate, place_layer_gates, plan_layer_gates
 from gatefuse_plugins.fusions.sequential import SequentialFusion
 from gatefuse_plugins.fusions.temporal_gate import QueryAwareTemporalGate
 from gatefuse_plugins.fusions.text_guided_image import TextGuidedImageFusion
@@ -13,11 +12,8 @@ __all__ = [
     "AvigateCustomFusion",
     "Concat",
     "Fusion",
-    "PlacedGate",
     "QueryAwareTemporalGate",
     "SequentialFusion",
     "TextGuidedImageFusion",
     "TextGuidedSpatialAttention",
-    "place_layer_gates",
-    "plan_layer_gates",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmengine.model import BaseModule
 from torch import nn
 
 from gatefuse_plugins.errors import ConfigError
@@ -12,6 +13,7 @@ from gatefuse_plugins.injection.components import build_insert
 from gatefuse_plugins.injection.context import ContextStore
 from gatefuse_plugins.injection.frames import CloseFrame, OpenFrame, RecordOutput
 from gatefuse_plugins.injection.hosts import Host
+from gatefuse_plugins.injection.initialisation import HostInitialisation
 from gatefuse_plugins.injection.inserts import CHILD, Injection
 from gatefuse_plugins.injection.plan import InjectionPlan, PlannedInsert, plan_injection
 from gatefuse_plugins.injection.sites import InputSite, OutputSite
@@ -21,6 +23,7 @@ def inject(
     model: nn.Module,
     cfg: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     example: Mapping[str, Any] | Sequence[Any] | None = None,
+    on_meta: bool = False,
 ) -> InjectionPlan:
     """Put gates and fusions into a host, in place; its outputs and its own state-dict keys stay as they are.
 
@@ -30,6 +33,8 @@ def inject(
     Args:
         model: the host.
         cfg: see :func:`plan_injection`, likewise ``example``.
+        on_meta: allow a host on the meta device. Its weights, and those of the inserts, then have to be loaded: the
+            neutral start is lost.
 
     Returns:
         The plan that was carried out.
@@ -40,10 +45,10 @@ def inject(
     """
     plan = plan_injection(model, cfg, example)
     host = Host(model)
-    on_meta = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
-    if on_meta is not None:
+    unreal = next((name for name, parameter in model.named_parameters() if parameter.is_meta), None)
+    if unreal is not None and not on_meta:
         raise ConfigError(
-            f"{host.name} lies on the meta device ({on_meta}): to_empty() would wipe the inserts' neutral start; load"
+            f"{host.name} lies on the meta device ({unreal}): to_empty() would wipe the inserts' neutral start; load"
             " the host's weights first, then inject (plan_injection works on meta)"
         )
     built = [_build(host, insert) for insert in plan.inserts]
@@ -122,6 +127,8 @@ def _attach(host: Host, injection: Injection, plan: InjectionPlan, built: Sequen
         injection.handles.append(host.model.register_forward_pre_hook(opening, with_kwargs=True, prepend=True))
         injection.handles.append(host.model.register_forward_hook(CloseFrame(store), always_call=True))
     host.model.add_module(CHILD, injection)
+    if isinstance(host.model, BaseModule) and "init_weights" not in vars(host.model):
+        host.model.init_weights = HostInitialisation(host.model, injection.prefixes())
 
 
 def _detach(model: nn.Module, injection: Injection) -> None:
@@ -133,3 +140,5 @@ def _detach(model: nn.Module, injection: Injection) -> None:
         setattr(layer, slot, None)
     if getattr(model, CHILD, None) is injection:
         delattr(model, CHILD)
+    if isinstance(vars(model).get("init_weights"), HostInitialisation):
+        del model.init_weights

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
+from gatefuse_plugins.gates.tap import TAP_KINDS
 from gatefuse_plugins.injection.hosts import Host
 from gatefuse_plugins.injection.inserts import InjectedFusion
 from gatefuse_plugins.injection.rules import Rule
@@ -45,6 +46,9 @@ def complete_config(host: Host, rule: Rule, paths: tuple[str, ...]) -> tuple[dic
         for key in keys:
             if key in accepted and key not in config and width is not None:
                 config[key] = width
+    kind = rule.at.removesuffix("_gate")
+    if "kind" in accepted and "kind" not in config and kind in TAP_KINDS:  # a slot such as ffn_gate names its branch
+        config["kind"] = kind
     digits = [part for part in paths[0].split(".") if part.isdigit()]
     if "layer" in accepted and "layer" not in config and digits:
         config["layer"] = int(digits[-1])
@@ -103,13 +107,14 @@ def build_insert(
         ConfigError: it cannot be built, or changes the shape of its input.
     """
     try:
-        component = (FUSIONS if is_fusion else GATES).build(dict(config))
-        if not is_fusion:
-            return component
-        neutral = _starts_neutral(component, config, context_dims, has_condition)
+        with torch.device("cpu"):  # whatever the caller's default: on meta nothing shows whether it starts neutral
+            component = (FUSIONS if is_fusion else GATES).build(dict(config))
+            if not is_fusion:
+                return component
+            neutral = _starts_neutral(component, config, context_dims, has_condition)
+            return InjectedFusion(component, context_dims, outer_scale=not neutral)
     except (GatefuseError, ValueError, TypeError, RuntimeError) as error:
         raise ConfigError(f"{config['type']} cannot be an insert with {dict(config)}: {error}") from error
-    return InjectedFusion(component, context_dims, outer_scale=not neutral)
 
 
 @torch.no_grad()

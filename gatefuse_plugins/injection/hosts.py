@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections import defaultdict
 
 from torch import nn
 
 from gatefuse_plugins.errors import ConfigError, suggestion
 from gatefuse_plugins.injection.inserts import CHILD, Injection
-from gatefuse_plugins.injection.rules import Rule
-from gatefuse_plugins.injection.sites import Site
-from gatefuse_plugins.patterns import match_names
+from gatefuse_plugins.injection.names import NameIndex
+from gatefuse_plugins.patterns import compile_pattern, match_names
 
-_CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
+CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel", "OptimizedModule")
 
 
@@ -37,12 +35,12 @@ class Host:
         named = [(name, module) for name, module in model.named_modules(remove_duplicate=False) if name]
         self.modules = dict(named)
         self.names = list(self.modules)
+        self._index = NameIndex(self.names)
         paths: dict[int, list[str]] = defaultdict(list)
         for name, module in named:
             paths[id(module)].append(name)
         self.paths_of = {name: tuple(paths[id(module)]) for name, module in named}
         self.arguments = inspect.signature(model.forward).parameters
-        self._bare = {name for name, module in named if isinstance(module, nn.MultiheadAttention)}
 
     def _check_model(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -53,7 +51,7 @@ class Host:
             raise ConfigError(f"{self.name} has an attribute {CHILD!r} of its own; injection needs that name")
         if self.name in _WRAPPERS:
             raise ConfigError(f"{self.name} wraps the host and would not see new parameters; inject first, then wrap")
-        if isinstance(self.model, (nn.Sequential, *_CONTAINERS)):
+        if isinstance(self.model, (nn.Sequential, *CONTAINERS)):
             raise ConfigError(
                 f"the host is a bare {self.name}, which takes every child for a step or member; expected a module that"
                 f" holds the {self.name} as a child"
@@ -66,7 +64,7 @@ class Host:
             PatternError: see :func:`~gatefuse_plugins.patterns.match_names`.
             ConfigError: it matches a shared module under some of its paths only.
         """
-        names = [pattern] if pattern in self.modules else match_names(pattern, self.names, host=self.name)
+        names = self._names_of(pattern)
         matched = set(names)
         found: dict[tuple[str, ...], None] = {}
         for name in names:
@@ -80,49 +78,12 @@ class Host:
             found[paths] = None
         return list(found)
 
-    def check_target(self, paths: tuple[str, ...], rule: Rule) -> None:
-        """Refuse modules that never run, slots that are none, and places that are taken.
-
-        Raises:
-            ConfigError: says which, and what to name instead.
-        """
-        path, module = paths[0], self.modules[paths[0]]
-        if rule.at not in ("output", "input"):
-            self._check_slot(path, module, rule)
-        elif isinstance(module, _CONTAINERS):
-            raise ConfigError(
-                f"pattern {rule.pattern!r} matches {path}, a {type(module).__name__}, which never runs itself; name its"
-                f" members: {path + '.*'!r}"
-            )
-        elif path.rpartition(".")[0] in self._bare:
-            parent = path.rpartition(".")[0]
-            raise ConfigError(f"{path} never runs: {parent} (MultiheadAttention) reads its weights; name {parent!r}")
-        self._check_nested(path)
-        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-        if any(isinstance(hook, Site) for hook in hooks):
-            raise ConfigError(f"{path} has an insert already, from an injection of another part of the host")
-
-    def _check_nested(self, path: str) -> None:
-        parents = list(itertools.accumulate(path.split(".")[:-1], "{}.{}".format))
-        for name, module in [("the host", self.model), *((parent, self.modules[parent]) for parent in parents)]:
-            if isinstance(module, nn.TransformerEncoder) and getattr(module, "use_nested_tensor", False):
-                raise ConfigError(
-                    f"{path} lies in a TransformerEncoder ({name}) that passes nested tensors to its layers in eval,"
-                    " which no gate can read; build it with enable_nested_tensor=False (padded positions of its output"
-                    " then hold values instead of zeros)"
-                )
-
-    def _check_slot(self, path: str, module: nn.Module, rule: Rule) -> None:
-        if rule.is_fusion:
-            raise ConfigError(f"at={rule.at!r}: a slot takes a gate; a fusion goes at 'output' or 'input'")
-        if not hasattr(module, rule.at):
-            slots = [name for name, value in vars(module).items() if value is None and name.endswith("_gate")]
-            hint = suggestion(rule.at, ["output", "input", *slots])
-            raise ConfigError(f"at={rule.at!r}: {path}, a {type(module).__name__}, has no such slot{hint}")
-        if getattr(module, rule.at) is not None:
-            raise ConfigError(f"the slot {rule.at} of {path} is taken ({type(getattr(module, rule.at)).__name__})")
-        if rule.select is not None or not rule.batch_first:
-            raise ConfigError(f"at={rule.at!r}: a slot takes neither select nor batch_first; the layer decides both")
+    def _names_of(self, pattern: str) -> list[str]:
+        if pattern in self.modules:
+            return [pattern]
+        expression = compile_pattern(pattern)
+        names = [name for name in self._index.candidates(pattern) if expression.fullmatch(name)]
+        return names or match_names(pattern, self.names, host=self.name)  # which says what is near
 
     def argument_position(self, name: str, place: str) -> int | None:
         """Position of the argument ``name`` of the host's forward; ``None`` where it can come by name only.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from gatefuse_plugins.config.places import place_of
@@ -35,7 +36,7 @@ def build_injected(host: str, injection: Sequence[Mapping[str, Any]], **options:
         PatternError: see :func:`inject`.
     """
     model = MODELS.build({"type": host, **options})
-    inject(model, injection)
+    inject(model, injection, on_meta=torch.get_default_device().type == "meta")  # a skeleton was asked for
     return model
 
 

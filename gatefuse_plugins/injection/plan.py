@@ -13,6 +13,7 @@ from gatefuse_plugins.injection.components import complete_config
 from gatefuse_plugins.injection.example import Shapes, check_example, run_example
 from gatefuse_plugins.injection.hosts import Host
 from gatefuse_plugins.injection.rules import Rule, Source, parse_rules
+from gatefuse_plugins.injection.targets import check_target
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _targets(host: Host, rule: Rule, index: int) -> list[tuple[str, ...]]:
         raise PatternError(f"injection.{index}: {error}") from error
     for paths in targets:
         try:
-            host.check_target(paths, rule)
+            check_target(host, paths, rule)
         except ConfigError as error:
             raise ConfigError(f"injection.{index}: {error}") from error
     for role, source in rule.sources.items():

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from gatefuse_plugins.errors import ConfigError, GatefuseError, PatternError
 from gatefuse_plugins.injection import inject, plan_injection
+from gatefuse_plugins.injection.names import NameIndex
+from gatefuse_plugins.patterns import compile_pattern
 
 GATE = {"type": "ResidualGate"}
 TEXT_FUSION = {"type": "TextGuidedImageFusion", "image_dim": D, "text_dim": D}
@@ -163,6 +165,21 @@ def test_an_example_finds_targets_that_never_run_and_sources_that_run_twice() ->
     assert torch.equal(host(x), before)
 
 
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("**", "*", "layers.*", "layers.{0,2}", "layers.{0,9}.linear?", "{layers,parts}.**", "parts.head.0", "layer"),
+        *("**.0", "l*.1.norm1", "layers.{1*,2}.self_attn", "layers.1.**.out_proj", "layers.{0,1}.{linear1,norm2}"),
+    ],
+)
+def test_no_match_is_lost_by_looking_at_few_names(pattern: str) -> None:
+    names = [name for name, _ in Encoder().named_modules() if name]
+    expression = compile_pattern(pattern)
+    candidates = NameIndex(names).candidates(pattern)
+    assert [name for name in candidates if expression.fullmatch(name)] == [n for n in names if expression.fullmatch(n)]
+    assert len(candidates) == len(names) or pattern[0] != "*"
+
+
 def test_ten_thousand_rules_are_planned_in_seconds() -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:
@@ -171,15 +188,19 @@ def test_ten_thousand_rules_are_planned_in_seconds() -> None:
                 nn.ModuleDict({"a": nn.Linear(1, 1), "b": nn.Linear(1, 1)}) for _ in range(5000)
             )
 
+    patterns = ("blocks.{index}.{part}", "blocks.{{{index}}}.{part}", "blocks.{index}.{part}*")
     rules = [
-        {"pattern": f"blocks.{index}.{part}" if index % 50 else f"blocks.{{{index}}}.{part}", "gate": GATE}
+        {"pattern": patterns[index % 3].format(index=index, part=part), "gate": GATE}
         for index in range(5000)
         for part in "ab"
     ]
+    host = Wide()
     start = time.process_time()
-    plan = plan_injection(Wide(), rules)
+    plan = plan_injection(host, rules)
     assert len(plan.inserts) == 10_000
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 10
+    with pytest.raises(PatternError, match=r"injection.0: .*matches nothing.*'blocks.4999'"):
+        plan_injection(host, [{"pattern": "blocks.49999", "gate": GATE}])
 
 
 @pytest.mark.parametrize("cfg", [[], {}, {"injection": "layers"}, {"rules": RULES}, ["layers.0"]])

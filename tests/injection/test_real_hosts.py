@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from moment_hosts import small_batch, small_host
+from moment_hosts import TEXT, VIDEO, small_batch, small_host
 
 from gatefuse_plugins.config import load_config
+from gatefuse_plugins.errors import ConfigError, PatternError
 from gatefuse_plugins.gates import gate_taps, named_gate_parameters
 from gatefuse_plugins.injection import eject, fusion_context, inject, injected_state, load_injection
+from gatefuse_plugins.registry import MODELS
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -25,14 +27,23 @@ def predictions(host: torch.nn.Module, batch: dict[str, Any]) -> list[np.ndarray
 
 def test_qd_detr_by_yaml_is_qd_detr_by_its_python_config() -> None:
     rules = load_injection(CONFIGS / "fusion" / "qd_detr_layer_gates.yaml")
+    leaf = load_config(CONFIGS / "qvhighlights_layer_gates.py").model
+    assert (leaf.type, leaf.host, leaf.injection) == ("Injected", "QDDETR", rules)
     host, batch = small_host(), small_batch()
     before, keys = predictions(host, batch), list(host.state_dict())
     inject(host, rules)
     assert all(map(np.array_equal, predictions(host, batch), before))
-    configured = small_host(layer_gates=load_config(CONFIGS / "qvhighlights_layer_gates.py").layer_gates)
-    assert set(host.state_dict()) == set(configured.state_dict())
+    sizes = {"video_dim": VIDEO, "text_dim": TEXT, "hidden_dim": 12, "nheads": 2, "dim_feedforward": 16}
+    model = {"type": "gatefuse.Injected", "host": leaf.host, "injection": leaf.injection, "num_queries": 4, **sizes}
+    configured = MODELS.build(model).eval()
+    assert list(host.state_dict()) == list(configured.state_dict())
+    assert set(host.state_dict()) - set(keys) == {
+        f"transformer.{layer}_gate.raw"
+        for stack, branches in (("t2v_encoder", ("attention",)), ("encoder", ("attention", "ffn")))
+        for layer in (f"{stack}.layers.{index}.{branch}" for index in (0, 1) for branch in branches)
+    }
     taps = [[(name, tap.kind) for name, tap in gate_taps(model)] for model in (host, configured)]
-    assert sorted(taps[0]) == sorted(taps[1])
+    assert taps[0] == taps[1]
     with torch.no_grad():
         for _name, parameter in named_gate_parameters(host):
             parameter.fill_(0.4)
@@ -73,8 +84,6 @@ def test_q_former_gates_by_yaml_and_by_the_leaf() -> None:
     from mmengine.registry import DefaultScope
     from tiny_hosts import tiny_batch, tiny_config, tiny_host
 
-    from gatefuse_plugins.registry import MODELS
-
     rules = load_injection(CONFIGS / "fusion" / "blip2_qformer_gates.yaml")
     leaf = load_config(CONFIGS / "cirr_qformer_gates.py")
     assert load_injection(CONFIGS / "cirr_qformer_gates.py") == rules
@@ -100,6 +109,43 @@ def test_q_former_gates_by_yaml_and_by_the_leaf() -> None:
     assert set(built.state_dict()) == set(host.state_dict())
     again = built.eval()(mode="loss", **batch)
     assert all(torch.equal(again[name], value) for name, value in before.items())
+
+
+def test_selected_q_former_layers_and_the_right_place_in_a_block() -> None:
+    pytest.importorskip("lavis", reason="LAVIS's Q-Former is needed")
+    from tiny_hosts import tiny_batch, tiny_config, tiny_host
+
+    host = tiny_host(qformer=tiny_config()["qformer"] | {"num_hidden_layers": 6}).eval()
+    batch, before = tiny_batch(), list(host.state_dict())
+    expected = host(mode="loss", **batch)
+    pattern, gate = "Qformer.bert.encoder.layer.{0,2,4}.crossattention", {"type": "ResidualGate"}
+    with pytest.raises(
+        ConfigError, match=r"\(BertAttention\) gives the normalised sum.*name '.*\{0,2,4\}.crossattention"
+    ):
+        inject(host, [{"pattern": pattern, "gate": gate}])
+    with pytest.raises(ConfigError, match=r"\(BertSelfOutput\) .*name '.*crossattention.output.dense'"):
+        inject(host, [{"pattern": f"{pattern}.output", "gate": gate}])
+    with pytest.raises(
+        PatternError, match=r"matches nothing.*nearest names: .*layer.[024].crossattention.output.dense"
+    ):
+        inject(host, [{"pattern": "Qformer.bert.encoder.layer.{1,3}.crossattention.output.dense", "gate": gate}])
+    assert list(host.state_dict()) == before
+    new = {
+        "type": "GatedFeedForward",
+        "dim": 16,
+        "hidden_dim": 4,
+    }  # brings its own branch, so a whole block may take it
+    plan = inject(
+        host,
+        [{"pattern": f"{pattern}.output.dense", "gate": gate}, {"pattern": pattern, "gate": new}],
+    )
+    assert [insert.config["layer"] for insert in plan.inserts] == [0, 2, 4] * 2
+    after = host(mode="loss", **batch)
+    assert all(torch.equal(after[name], value) for name, value in expected.items())
+    with torch.no_grad():
+        for _name, parameter in named_gate_parameters(host):
+            parameter.add_(0.1)
+    assert not all(torch.equal(value, expected[name]) for name, value in host(mode="loss", **batch).items())
 
 
 def test_bert_learns_to_attend_to_a_given_stream() -> None:

@@ -1,5 +1,4 @@
 # QD-DETR (Moon et al., CVPR 2023); `fusion` says how audio comes in.
-layer_gates = []
 model = dict(
     type="QDDETR",
     video_dim="${profiles.${profile}.video_dim}",
@@ -10,7 +9,6 @@ model = dict(
     dim_feedforward="${profiles.${profile}.dim_feedforward}",
     input_dropout="${profiles.${profile}.input_dropout}",
     fusion="${fusion}",
-    layer_gates="${layer_gates}",
     postprocess=dict(
         clip_length="${clip_length}",
         max_time="${profiles.${profile}.max_time}",

@@ -13,7 +13,8 @@ class GatedLayer(nn.Module):
     """Parts of both kinds of layer, and the places where gates may enter.
 
     ``attention_gate`` and ``ffn_gate`` are ``None`` or modules ``gate(branch, mask) -> branch`` on the value that a
-    residual branch adds; while ``None`` they are no modules, so state dicts are untouched.
+    residual branch adds; while ``None`` they are no modules, so state dicts are untouched. Injection fills them
+    (``at="attention_gate"``); ``embed_dim`` tells it their width.
 
     Args:
         dim: width D.
@@ -24,6 +25,7 @@ class GatedLayer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, dim_feedforward: int, dropout: float) -> None:
         super().__init__()
+        self.embed_dim = dim
         self.self_attn = PackedAttention(dim, num_heads, dropout)
         self.linear1 = nn.Linear(dim, dim_feedforward)
         self.linear2 = nn.Linear(dim_feedforward, dim)

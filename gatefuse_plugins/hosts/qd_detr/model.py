@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from gatefuse_plugins.errors import DataError, suggestion
-from gatefuse_plugins.fusions.layer_gates import place_layer_gates
 from gatefuse_plugins.hosts.qd_detr.criterion import SetCriterion
 from gatefuse_plugins.hosts.qd_detr.front import build_fusion
 from gatefuse_plugins.hosts.qd_detr.inputs import Streams
@@ -28,15 +27,13 @@ class QDDETR(QDDETRNetwork, BaseModel):
     Args:
         video_dim: see :class:`QDDETRNetwork`, also for ``text_dim``, ``audio_dim``, ``hidden_dim`` and all others.
         fusion: config of a registered fusion of video and audio, whose widths are filled in; ``None``: video only.
-        layer_gates: gates on branches of the encoder layers, see :func:`place_layer_gates`; patterns are relative to
-            this model (``transformer.t2v_encoder.layers.*``).
         aux_loss: apply window losses to every decoder layer, not to the last alone.
         saliency_only: no windows are learned or predicted, and the decoder never runs (TVSum).
         span_loss_coef: see :class:`SetCriterion`, also for the arguments up to ``set_cost_class``.
         postprocess: options of :class:`PostProcessor`.
 
     Raises:
-        ConfigError: see :class:`QDDETRNetwork`, :class:`PostProcessor` and :func:`place_layer_gates`.
+        ConfigError: see :class:`QDDETRNetwork` and :class:`PostProcessor`.
     """
 
     def __init__(
@@ -46,7 +43,6 @@ class QDDETR(QDDETRNetwork, BaseModel):
         audio_dim: int | None = None,
         hidden_dim: int = 256,
         fusion: Mapping[str, Any] | None = None,
-        layer_gates: Sequence[Mapping[str, Any]] = (),
         aux_loss: bool = True,
         saliency_only: bool = False,
         span_loss_coef: float = 10.0,
@@ -63,7 +59,6 @@ class QDDETR(QDDETRNetwork, BaseModel):
     ) -> None:
         built = build_fusion(fusion, video_dim, audio_dim, hidden_dim) if fusion else None
         super().__init__(video_dim, text_dim, audio_dim, built, hidden_dim, **network_options)
-        place_layer_gates(self, layer_gates, hidden_dim)
         self.aux_loss, self.saliency_only = aux_loss, saliency_only
         self.criterion = SetCriterion(
             span_loss_coef,

@@ -11,6 +11,7 @@ from torch import nn
 
 from gatefuse_plugins.errors import ConfigError, DataError
 from gatefuse_plugins.hosts.qd_detr.transformer import text_key_mask
+from gatefuse_plugins.injection import inject
 
 PREDICTIONS = ("pred_logits", "pred_spans", "saliency_scores")
 FUSIONS = (None, "Concat", "AvigateCustomFusion", "QueryAwareTemporalGate")
@@ -210,16 +211,23 @@ def test_gates_act_on_the_branches_of_the_layers(stack: str, branch: str) -> Non
     assert not torch.allclose(before[valid], after[valid])
 
 
-def test_layer_gates_from_the_config_start_neutral() -> None:
-    plain, batch = small_host(), small_batch()
-    rules = [
-        {"pattern": "transformer.{t2v_encoder,encoder}.layers.*", "branch": branch, "gate": {"type": "ResidualGate"}}
-        for branch in ("attention", "ffn")
-    ]
-    gated = small_host(layer_gates=rules)
-    extra = set(gated.state_dict()) - set(plain.state_dict())
-    assert len(extra) == 8
-    gated.load_state_dict(plain.state_dict() | {name: gated.state_dict()[name] for name in extra})
+def test_gates_injected_into_the_slots_start_neutral() -> None:
+    plain, gated, batch = small_host(), small_host(), small_batch()
+    gate = {"type": "ResidualGate", "granularity": "elementwise"}
+    layers = "transformer.{t2v_encoder,encoder}.layers.*"
+    plan = inject(gated, [{"pattern": layers, "at": slot, "gate": gate} for slot in ("attention_gate", "ffn_gate")])
+    assert {(insert.at, insert.config["kind"], insert.config["dim"]) for insert in plan.inserts} == {
+        ("attention_gate", "attention", 12),
+        ("ffn_gate", "ffn", 12),
+    }
+    parts = ("head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias")
+    assert set(gated.state_dict()) - set(plain.state_dict()) == {
+        f"transformer.{stack}.layers.{layer}.{slot}.{part}"
+        for stack in ("t2v_encoder", "encoder")
+        for layer in (0, 1)
+        for slot in ("attention_gate", "ffn_gate")
+        for part in parts
+    }
     for name in PREDICTIONS:
         assert torch.equal(outputs(gated, batch)[name], outputs(plain, batch)[name])
 

@@ -33,13 +33,30 @@ def root(dataset: dict[str, Any] | None = None, **options: Any) -> dict[str, Any
             "compat": "upstream",
         },
         {
-            "layer_gates": [{"pattern": "transformer.encoder.layers.0", "branch": "ffn"}],
+            "type": "Injected",
+            "host": "QDDETR",
+            "injection": [
+                {"pattern": "transformer.encoder.layers.0", "at": "ffn_gate", "gate": {"type": "ResidualGate"}}
+            ],
             "postprocess": {"nms_thd": 0.7},
         },
     ],
 )
 def test_a_sound_config_has_no_fault(options: dict[str, Any]) -> None:
     assert config_faults(root(**options)) == []
+
+
+def test_an_injected_host_is_judged_as_the_host() -> None:
+    rules = [{"pattern": "transformer.encoder.layers.0", "at": "ffn_gate", "gate": {"type": "ResidualGate"}}]
+    config = root({"audio_features": None}, type="Injected", host="QDDETR", injection=rules, hidden_dim=252, nhead=4)
+    faults = config_faults(config)
+    for expected in (
+        "model.nhead: QDDETR has no parameter 'nhead'; did you mean 'nheads'",
+        "model.hidden_dim: 252 must be even and a multiple of nheads=8; nearest: 256",
+        "train_dataloader.dataset.audio_features: None, but model.fusion needs audio",
+    ):
+        assert any(fault.startswith(expected) for fault in faults), (expected, faults)
+    assert len(faults) == 3
 
 
 def test_several_faults_are_reported_at_once() -> None:
