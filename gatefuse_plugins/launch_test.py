@@ -91,7 +91,7 @@ def launch_leak_check(args: argparse.Namespace) -> LeakReport:
     model = bare(runner.model)
     if not isinstance(model, AVIGATE):
         raise ConfigError(
-            f"--leak-check: model.type={cfg.model.type} is no text-video model whose pairs could be shuffled; "
+            f"--leak-check: a {type(model).__name__} is no text-video model whose pairs could be shuffled; "
             "expected AVIGATE or a class derived from it"
         )
     loader = runner.build_dataloader(cfg.test_dataloader)

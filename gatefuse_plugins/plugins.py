@@ -5,6 +5,8 @@ The LAVIS registration is apart, in ``gatefuse_plugins.lavis``, since it needs l
 
 from __future__ import annotations
 
+import gatefuse_plugins.analysis.gate_map_hook
+import gatefuse_plugins.analysis.gates.entropy
 import gatefuse_plugins.data
 import gatefuse_plugins.engine.file_backend
 import gatefuse_plugins.engine.hooks

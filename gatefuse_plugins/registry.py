@@ -58,3 +58,7 @@ class ComponentRegistry(Registry):
 
 GATES = ComponentRegistry("gate", scope=SCOPE, locations=["gatefuse_plugins.gates"])
 FUSIONS = ComponentRegistry("fusion", scope=SCOPE, locations=["gatefuse_plugins.fusions"])
+
+# Functions that tools/analyze_gates.py runs: GateSummary -> a dataclass, and GateReport -> a figure or None.
+ANALYSES = Registry("gate analysis", scope=SCOPE, locations=["gatefuse_plugins.analysis.gates.entropy"])
+PLOTS = Registry("gate plot", scope=SCOPE, locations=["gatefuse_plugins.analysis.gates.plots"])

@@ -11,6 +11,7 @@ PACKAGE = "gatefuse_plugins"
 SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 # Top first; imports point to the same entry or further down.
 LAYERS = (
+    "upstream",
     "lavis",
     "analysis",
     "retrieval",
@@ -18,6 +19,7 @@ LAYERS = (
     "recording",
     "checkpoints",
     "engine",
+    "mm",
     "hosts",
     "data",
     "evaluation",
@@ -26,7 +28,10 @@ LAYERS = (
     "config",
 )
 FOUNDATION = ("registry", "errors", "files", "patterns")
-ABOVE_ALL = ("__init__", "plugins", "launch", "launch_setup", "launch_test", "launch_index", "launch_search")
+ABOVE_ALL = (
+    *("__init__", "plugins", "launch", "launch_setup", "launch_test", "launch_index", "launch_search"),
+    *("launch_analysis", "launch_analysis_sources"),
+)
 HEAVY = ("lavis", "torchvision", "matplotlib", "pandas")
 
 

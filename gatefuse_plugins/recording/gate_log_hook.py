@@ -73,7 +73,8 @@ class GateLogHook(Hook):
         rows = self._info.get("annotations", self._info.get("reference"))
         if rows is None:
             runner.logger.info(
-                f"--gate-log: a {type(dataset).__name__} has no samples of one forward; nothing is logged"
+                f"--gate-log: a {type(dataset).__name__} has no samples of one forward; nothing is logged;"
+                " tools/analyze_gates.py records each video with its caption"
             )
             return
         size = len(rows)

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -22,6 +21,7 @@ from gatefuse_plugins.patterns import compile_pattern, match_names
 from gatefuse_plugins.recording.recording import REDUCTIONS, GateRecording
 from gatefuse_plugins.recording.sample_ids import SampleIds
 from gatefuse_plugins.recording.sinks import GateSink
+from gatefuse_plugins.recording.tap_hooks import recomputing, refuse_compiled, tap_mask, unwrapped
 
 EVERYTHING = "**"
 
@@ -89,13 +89,10 @@ def record_gates(
             "gates cannot be recorded under nn.DataParallel, whose replicas run at once and are thrown away; use"
             " DistributedDataParallel, or record model.module on one device"
         )
-    if is_compiled(model):
-        raise _compiled_error(model, "")
+    refuse_compiled(model)
     root = unwrapped(model)
     taps = find_taps(root, select)
-    for name, module in root.named_modules():
-        if is_compiled(module) and any(tap == name or tap.startswith(f"{name}.") or not name for tap in taps):
-            raise _compiled_error(module, name)
+    refuse_compiled(root, taps)
     recording = GateRecording(root, taps, reduce, sample_ids, sinks, seed)
     with contextlib.ExitStack() as hooks:
         hooks.callback(recording.close)
@@ -105,32 +102,6 @@ def record_gates(
         for name, tap in taps.items():
             hooks.callback(_listen(tap, name, recording).remove)
         yield recording
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Has ``torch.compile`` or ``module.compile()`` been applied to this very module?"""
-    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside (distributed) data parallel wrappers, whose names carry no prefix."""
-    while is_model_wrapper(model) or isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-        model = model.module
-    return model
-
-
-def _compiled_error(module: nn.Module, name: str) -> GatefuseError:
-    place = f"its part {name!r}" if name else "it"
-    return GatefuseError(
-        f"gates cannot be recorded in a compiled model: torch.compile skips hooks that come after it traced, and"
-        f" {place} is compiled. Record and run the uncompiled module (compiled._orig_mod, or a module that"
-        " compile() was not called on)"
-    )
-
-
-def recomputing() -> bool:
-    """Does this forward run inside a backward pass, as gradient checkpointing's second one does?"""
-    return bool(torch._C._current_graph_task_id() != -1)
 
 
 def _starts(recording: GateRecording) -> Any:
@@ -155,6 +126,6 @@ def _listen(tap: GateTap, name: str, recording: GateRecording) -> RemovableHandl
     @torch._dynamo.disable
     def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> None:
         if not recomputing():
-            recording.observe(name, output, args[1] if len(args) > 1 else kwargs.get("mask"))
+            recording.observe(name, output, tap_mask(args, kwargs))
 
     return tap.register_forward_hook(hook, with_kwargs=True)

@@ -16,8 +16,6 @@ from gatefuse_plugins.files import read_json
 from gatefuse_plugins.recording.planes import Coded, decode
 from gatefuse_plugins.recording.store_format import FORMAT, HEADER_FILE, INDEX_FILE, PART_FILE, checksum
 
-_CACHED_BLOCKS = 64
-
 
 class GateStore:
     """A folder that :class:`~gatefuse_plugins.recording.storage.GateStoreWriter` writes or wrote.
@@ -42,7 +40,8 @@ class GateStore:
         self._lines: list[dict[str, Any]] = []
         self._places: dict[Any, tuple[int, int]] = {}
         self._read = 0
-        self._block = functools.lru_cache(_CACHED_BLOCKS)(self._decode)
+        # the blocks of one forward, so that its samples are read one after the other; blocks of large batches are large
+        self._block = functools.lru_cache(len(self.taps) + 1)(self._decode)
         self.refresh()
 
     @property
@@ -71,6 +70,11 @@ class GateStore:
             self._lines.append(entry)
         self._read += len(text)
         return len(self._places)
+
+    def holds(self, sample: Any, tap: str, pass_index: int = 0) -> bool:
+        """Whether the gate gave this sample values; KeyError for a sample that is not there."""
+        line, _ = self._places[sample]
+        return any(block["tap"] == tap and block["pass"] == pass_index for block in self._lines[line]["blocks"])
 
     def read(self, sample: Any, tap: str, pass_index: int = 0) -> NDArray[Any]:
         """Valid values of one sample, (rows, ...): float16 (float32 where a value did not fit).

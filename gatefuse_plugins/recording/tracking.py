@@ -26,7 +26,8 @@ from gatefuse_plugins.recording.array_statistics import array_statistics, file_n
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.gate_history import history_of
 from gatefuse_plugins.recording.jsonlines import granularity
-from gatefuse_plugins.recording.recorder import record_gates, unwrapped
+from gatefuse_plugins.recording.recorder import record_gates
+from gatefuse_plugins.recording.tap_hooks import unwrapped
 from gatefuse_plugins.recording.value_sinks import TapValues, ValuesSink
 
 

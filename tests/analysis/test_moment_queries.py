@@ -15,6 +15,7 @@ from gatefuse_plugins.data.moments import QVHighlightsDataset, TVSumDataset
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.gates.tap import gate_taps
 from gatefuse_plugins.hosts.qd_detr import QDDETR
+from gatefuse_plugins.injection import inject
 
 SIZES = EventSetConfig(num_train_videos=1, num_val_videos=3, num_test_videos=1, min_clips=20, max_clips=30)
 
@@ -92,12 +93,12 @@ def test_gate_curves(dataset: QVHighlightsDataset, gating_type: str) -> None:
 
 
 def test_curves_of_the_hosts_own_layers_leave_its_global_token_out(dataset: QVHighlightsDataset) -> None:
-    gates = [
-        {"pattern": "transformer.encoder.layers.0", "branch": "attention", "gate": {"type": "ResidualGate"} | more}
-        for more in ({"granularity": "clipwise"},)
+    model = host(dataset, fusion={"type": "Concat"})
+    rules = [
+        {"pattern": "transformer.encoder.layers.0", "at": slot, "gate": {"type": "ResidualGate", "granularity": kind}}
+        for slot, kind in (("attention_gate", "clipwise"), ("ffn_gate", "elementwise"))
     ]
-    gates.append({**gates[0], "branch": "ffn", "gate": {"type": "ResidualGate", "granularity": "elementwise"}})
-    model = host(dataset, fusion={"type": "Concat"}, layer_gates=gates)
+    inject(model, rules)
     (query,) = analyse_queries(model, dataset, [0])
     clipwise, elementwise = query.gates
     first, second = (passed_values(model, dataset.__getitems__([0]))[gate.name][0] for gate in query.gates)

@@ -102,7 +102,7 @@ def test_what_cannot_be_done_is_refused_before_the_model_runs(
 
 def test_only_text_video_models_are_checked_for_leaks(tool: Tool) -> None:
     status, output = tool("--split", "val", "--leak-check")
-    assert status == 1 and "model.type=QDDETR is no text-video model" in output
+    assert status == 1 and "a QDDETR is no text-video model" in output
 
 
 def test_data_sets_and_metrics_that_lack_what_is_asked() -> None:

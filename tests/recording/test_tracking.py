@@ -1,4 +1,4 @@
-"""Tracking under the old names, and the analyser over it."""
+"""Tracking under the old names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import nn
 
 from gatefuse_plugins.errors import DataError, GatefuseError
 from gatefuse_plugins.recording.array_statistics import array_statistics, file_name
-from gatefuse_plugins.recording.gate_analyzer import GateAnalyzer
 from gatefuse_plugins.recording.tracking import GateTracker
 
 
@@ -115,32 +114,7 @@ def test_nothing_tracked(tmp_path: Path) -> None:
     tracker.enable_gate_tracking()
     assert not tracker.track_gates and tracker.get_gate_statistics() is None
     assert tracker.save_gate_analysis(tmp_path) is None
-    assert GateAnalyzer(tracker).analyze_all_samples(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
-
-
-def test_analyzer_writes_the_known_files_and_can_be_subclassed(tmp_path: Path) -> None:
-    class Longest(GateAnalyzer):
-        def steps(self) -> list[str]:
-            return [*super().steps(), "longest"]
-
-        def longest(self, folder: Path) -> None:
-            rows = max(len(held["attention_gates"][0][0]) for held in self.model.gate_history.values())
-            (folder / "longest.txt").write_text(str(rows))
-
-    tracker, values = tracked("q1", "q2")
-    assert Longest(tracker).analyze_all_samples(tmp_path) == tmp_path
-    overall = json.loads((tmp_path / "overall_statistics.json").read_text())
-    joined = torch.cat([values, values / 2]).numpy()
-    assert (overall["total_samples"], overall["gating_type"], overall["num_layers"]) == (2, "elementwise", 2)
-    assert overall["attention_gates"]["mean"] == pytest.approx(joined.mean(), abs=1e-6)
-    assert overall["attention_gates"]["median"] == pytest.approx(np.median(joined), abs=1e-6)
-    assert overall["layer_statistics"]["1"]["attention_std"] == pytest.approx(values.numpy().std() / 2, abs=1e-6)
-    details = json.loads((tmp_path / "individual_samples" / "q1_details.json").read_text())
-    gate = details["layer_analysis"][0]["attention_gate"]
-    assert gate["shape"] == [1, 5, 3]
-    assert gate["percentiles"]["95"] == pytest.approx(np.percentile(values[0].numpy(), 95), abs=1e-6)
-    assert (tmp_path / "longest.txt").read_text() == "5"
 
 
 def test_statistics_of_nothing_and_file_names() -> None:

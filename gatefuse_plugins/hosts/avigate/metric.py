@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gatefuse_plugins.errors import ConfigError, DataError
@@ -61,8 +62,16 @@ class MSRVTTMetric(BaseMetric):
             self._scorer = sample["scorer"]
             self.results.append(tensors_of(sample))
 
-    @torch.no_grad()
     def compute_metrics(self, results: list[dict[str, Tensor]]) -> dict[str, float]:
+        return video_summary(*self.ranks(results))
+
+    @torch.no_grad()
+    def ranks(self, results: list[dict[str, Tensor]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rank of each text's video (T,), and of each video's best caption (V,), from 1.
+
+        Raises:
+            DataError: the data set's metainfo lacks gallery or target, or results lack some of them.
+        """
         meta = self.dataset_meta or {}
         if lacking := {"gallery", "target"} - meta.keys():
             raise DataError(f"MSRVTTMetric needs {', '.join(sorted(lacking))} in the metainfo, found {sorted(meta)}")
@@ -77,7 +86,7 @@ class MSRVTTMetric(BaseMetric):
                 _array(two_stage_scores(self._scorer, *sets, self.rerank, direction, self.max_bytes))
                 for direction in ("text_to_video", "video_to_text")
             )
-        return video_summary(target_ranks(by_text, target), video_to_text_ranks(by_video, target))
+        return target_ranks(by_text, target), video_to_text_ranks(by_video, target)
 
 
 def _array(scores: Tensor) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""What recorded gates say: one question a file, one dataclass an answer; see docs/analysis.md."""

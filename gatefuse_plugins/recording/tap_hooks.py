@@ -1,0 +1,46 @@
+"""What everything that hooks itself onto taps has to know of them and of the model around them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from gatefuse_plugins.errors import GatefuseError
+
+
+def tap_mask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """The mask among the arguments of a tap's forward."""
+    return args[1] if len(args) > 1 else kwargs.get("mask")
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Has ``torch.compile`` or ``module.compile()`` been applied to this very module?"""
+    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside (distributed) data parallel wrappers, whose names carry no prefix."""
+    while is_model_wrapper(model) or isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        model = model.module
+    return model
+
+
+def refuse_compiled(model: nn.Module, taps: Iterable[str] = ()) -> None:
+    """GatefuseError where the model, or a part that holds one of ``taps``, is compiled: hooks would not run."""
+    names = list(taps)
+    for name, module in [("", model), *unwrapped(model).named_modules()]:
+        if is_compiled(module) and (not name or any(tap == name or tap.startswith(f"{name}.") for tap in names)):
+            raise GatefuseError(
+                "gates of a compiled model cannot be reached: torch.compile skips hooks that come after it traced, and"
+                f" {f'its part {name!r}' if name else 'it'} is compiled; use the uncompiled module"
+                " (compiled._orig_mod, or a module that compile() was not called on)"
+            )
+
+
+def recomputing() -> bool:
+    """Does this forward run inside a backward pass, as gradient checkpointing's second one does?"""
+    return bool(torch._C._current_graph_task_id() != -1)
