@@ -16,7 +16,7 @@ from gatefuse_plugins.engine.prepare import prepare
 from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest
 from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import CheckpointError, ConfigError
-from gatefuse_plugins.launch_setup import bare, load_run_config, load_weights, read_weights
+from gatefuse_plugins.launch_setup import bare, load_run_config, load_weights
 
 NEW_PARTS = ("prompt_tokens", "fusion.**", "gatefuse_injection.**")
 """What a model may have beyond the BLIP-2 weights that it starts from."""
@@ -51,7 +51,7 @@ def launch_training(args: argparse.Namespace) -> Path:
         raise CheckpointError(f"load_from={str(start_from)!r}: no such file; expected a checkpoint of any known origin")
     resume_from = _checkpoint_to_resume(args.resume, Path(cfg.work_dir))
     cfg.resume, cfg.load_from = resume_from is not None, str(resume_from) if resume_from else None
-    state = read_weights(resume_from).meta.get("vision_state") if resume_from else None
+    state = read_checkpoint(resume_from).meta.get("vision_state") if resume_from else None
     prepare(cfg, state)
     cfg.pop("prepared_vision", None)
     pretrained = cfg.pop("pretrained", None)

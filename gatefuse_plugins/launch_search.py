@@ -10,12 +10,11 @@ from typing import Any
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
-from gatefuse_plugins.checkpoints.reader import Checkpoint
+from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
 from gatefuse_plugins.data.cache_builder import module_digest
 from gatefuse_plugins.data.transforms import build_transform
 from gatefuse_plugins.errors import CheckpointError, ConfigError, DataError, suggestion
 from gatefuse_plugins.launch_index import load_model
-from gatefuse_plugins.launch_setup import read_weights
 from gatefuse_plugins.retrieval import (
     GalleryIndex,
     GallerySearcher,
@@ -65,7 +64,7 @@ def launch_search(args: argparse.Namespace) -> Answer:
     reference = None if args.reference is None else _find_reference(index, args.reference)
     path = args.checkpoint or index.header["checkpoint"]
     index.check_checkpoint(path)
-    model = load_indexed_model(index, read_weights(path, args.trust))
+    model = load_indexed_model(index, read_checkpoint(path, args.trust))
     searcher = GallerySearcher(index, model, args.backend, args.candidates)
     query, row = _encode(index, model, args.query, reference), None if reference is None else reference[1]
     hits = searcher.search(query, args.k, row)

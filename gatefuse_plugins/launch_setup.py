@@ -24,8 +24,7 @@ from gatefuse_plugins.engine.locate_data import locate_data
 from gatefuse_plugins.engine.prepare import TESTING, prepare
 from gatefuse_plugins.engine.prepare_clips import check_clip_features
 from gatefuse_plugins.engine.prepare_features import check_vision
-from gatefuse_plugins.engine.resume import load_resumable
-from gatefuse_plugins.errors import CheckpointError, ConfigError
+from gatefuse_plugins.errors import ConfigError
 
 # What lavis's dependencies print while they are imported concerns neither the user nor this project.
 for _message in ("`torch.jit.script` is deprecated", "`torch.cuda.amp.custom_", "pkg_resources is deprecated"):
@@ -69,19 +68,6 @@ def _join_ranks(cfg: Config, launcher: str) -> None:
         raise ConfigError(f"--launcher {launcher}: needs CUDA, and none is available here; use torchrun with pytorch")
 
 
-def read_weights(path: str | Path, trust: bool = False) -> Checkpoint:
-    """Any checkpoint; those to resume from also hold schedules, which only their own reader lets through.
-
-    Raises:
-        CheckpointError: unreadable, or unsafe to unpickle without ``trust``.
-    """
-    try:
-        content = load_resumable(path)
-    except CheckpointError:
-        return read_checkpoint(path, trust)  # weights of another origin, or a message about what is wrong
-    return Checkpoint(content["state_dict"], "mmengine", content["meta"], Path(path))
-
-
 def read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
     """The checkpoint ``args.checkpoint``, and the identity of the data set that ``cfg`` tests on, made ready.
 
@@ -89,7 +75,7 @@ def read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint,
         CheckpointError: unreadable, or trained on the features of other frozen encoders.
         ConfigError, DataError: as :func:`~gatefuse_plugins.engine.prepare.prepare`.
     """
-    checkpoint = read_weights(args.checkpoint, args.trust)
+    checkpoint = read_checkpoint(args.checkpoint, args.trust)
     identity = prepare(cfg, checkpoint.meta.get("vision_state"), TESTING)
     check_vision(checkpoint.meta, cfg)
     check_clip_features(checkpoint.meta, identity)

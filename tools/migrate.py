@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-import gatefuse_plugins.plugins  # noqa: F401  registers the hosts
+import gatefuse_plugins.launch_setup  # noqa: F401  registers the hosts, quietens what their libraries print
 from gatefuse_plugins.checkpoints.migration.commands import COMMANDS
 from gatefuse_plugins.checkpoints.migration.start import STARTS
 from gatefuse_plugins.errors import GatefuseError

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch.serialization import safe_globals
 
 from gatefuse_plugins.checkpoints.safety.containers import ZIP_MAGIC, check_safetensors_header
-from gatefuse_plugins.checkpoints.safety.globals import HISTORY_METHODS
+from gatefuse_plugins.checkpoints.safety.globals import HISTORY_BUFFER, METHODS, ONE_CYCLE
 from gatefuse_plugins.checkpoints.safety.inspection import inspect_torch_file
 from gatefuse_plugins.errors import CheckpointError
 
@@ -30,14 +31,17 @@ _DTYPES = (
 )
 
 
-def _history_method(owner: type, name: str) -> Callable[..., Any]:
-    """Stand-in for ``getattr``, through which mmengine pickles the methods of its ``HistoryBuffer``.
+_CLASSES: dict[str, type] = {HISTORY_BUFFER: HistoryBuffer, ONE_CYCLE: OneCycleParamScheduler}
+
+
+def _method(owner: type, name: str) -> Callable[..., Any]:
+    """Stand-in for ``getattr``, through which mmengine pickles functions of two of its classes.
 
     The real ``getattr`` would open every attribute of every allowed global to a crafted file.
     """
-    if owner is not HistoryBuffer or name not in HISTORY_METHODS:
-        raise ValueError(f"getattr({owner!r}, {name!r}) is more than mmengine's HistoryBuffer needs")
-    method: Callable[..., Any] = getattr(HistoryBuffer, name)
+    if not any(owner is cls and name in METHODS[known] for known, cls in _CLASSES.items()):
+        raise ValueError(f"getattr({owner!r}, {name!r}) is more than mmengine's checkpoints need")
+    method: Callable[..., Any] = getattr(owner, name)
     return method
 
 
@@ -52,7 +56,8 @@ def _allowed_globals() -> list[Any]:
     return [
         argparse.Namespace,  # QD-DETR keeps its options in one; the torch.device inside is among torch's own
         HistoryBuffer,  # mmengine's message hub
-        (_history_method, "builtins.getattr"),
+        OneCycleParamScheduler,  # named by the state of such a schedule; the dry run lets no file make one
+        (_method, "builtins.getattr"),
         (np.ndarray, "numpy.ndarray"),
         (np.dtype, "numpy.dtype"),
         *(type(np.dtype(name)) for name in _DTYPES),

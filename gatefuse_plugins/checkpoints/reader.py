@@ -29,7 +29,7 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from gatefuse_plugins.checkpoints.pickles import read_file
-from gatefuse_plugins.checkpoints.safety.values import non_finite, odd_names
+from gatefuse_plugins.checkpoints.safety.values import listed, non_finite, odd_names
 from gatefuse_plugins.errors import CheckpointError
 
 _STATE_KEYS = ("state_dict", "model")
@@ -74,9 +74,8 @@ def read_checkpoint(path: str | os.PathLike[str], trust: bool = False) -> Checkp
     path = Path(path)
     checkpoint = unfold(read_file(path, trust), path)
     if odd := checkpoint.non_finite:
-        listed = ", ".join(f"{name} ({count})" for name, count in list(odd.items())[:5])
         tensors = f"{len(odd)} of {len(checkpoint.state_dict)} tensors"
-        print_log(f"{path}: NaN or infinite values in {tensors}: {listed}", "current", logging.WARNING)
+        print_log(f"{path}: NaN or infinite values in {tensors}: {listed(odd, 5)}", "current", logging.WARNING)
     return checkpoint
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from gatefuse_plugins.checkpoints.pickles import _history_method
+from gatefuse_plugins.checkpoints.pickles import _method
 from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.errors import CheckpointError
 
@@ -158,11 +158,11 @@ def test_malicious_pickle_is_refused_and_not_run(tmp_path: Path) -> None:
 
 def test_getattr_reaches_nothing_but_the_history_buffer(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pt", {"model": LAVIS, "x": Malicious(getattr, argparse.Namespace, "__init__")})
-    with pytest.raises(CheckpointError, match="more than mmengine's HistoryBuffer needs"):
+    with pytest.raises(CheckpointError, match="more than mmengine's checkpoints need"):
         read_checkpoint(path)
-    assert _history_method(HistoryBuffer, "mean") is HistoryBuffer.mean
+    assert _method(HistoryBuffer, "mean") is HistoryBuffer.mean
     with pytest.raises(ValueError, match="__init__"):
-        _history_method(HistoryBuffer, "__init__")
+        _method(HistoryBuffer, "__init__")
 
 
 def test_own_class_needs_trust(tmp_path: Path) -> None:

@@ -91,3 +91,26 @@ def test_wrong_streams_and_widths_are_named() -> None:
     with pytest.raises(ConfigError, match="width 1"):
         QueryGate(1)
     assert isinstance(GATES.build({"type": "QueryGate", "dim": 4}), QueryGate)
+
+
+def test_the_outer_scale_closes_the_gate_and_learns_before_it() -> None:
+    """``1 - s (1 - w)`` with s = 0 is 1 exactly; s has a gradient at once, the weights once s moved."""
+    gate = QueryGate(8, num_heads=2, outer_scale=True)
+    plain = QueryGate(8, num_heads=2)
+    plain.load_state_dict({name: value for name, value in gate.state_dict().items() if name != "outer_scale"})
+    streams = torch.randn(3, 5, 8, generator=torch.Generator().manual_seed(0)).unbind(0)
+    assert set(gate.state_dict()) == {"qg_fc.weight", "qg_proj.weight", "outer_scale"}
+    value = gate(*streams)
+    assert torch.equal(value, torch.ones_like(value))
+    value.sum().backward()
+    assert gate.outer_scale.grad == (plain(*streams) - 1).sum().detach()
+    assert gate.qg_fc.weight.grad.count_nonzero() == gate.qg_proj.weight.grad.count_nonzero() == 0
+    with torch.no_grad():
+        gate.outer_scale.fill_(0.5)
+    gate(*streams).sum().backward()
+    assert gate.qg_fc.weight.grad.count_nonzero() and gate.qg_proj.weight.grad.count_nonzero()
+    torch.testing.assert_close(gate(*streams), 1 - 0.5 * (1 - plain(*streams)))
+    with torch.no_grad():
+        gate.outer_scale.fill_(1.0)
+    torch.testing.assert_close(gate(*streams), plain(*streams))
+    assert (gate.tap.low, gate.tap.high, gate.tap.neutral) == (None, None, 1.0)

@@ -12,6 +12,7 @@ from data_sets import write_cirr, write_fashioniq, write_image
 from galleries import run_tool
 from safetensors.torch import load_file, save_file
 
+from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.config import load_config
 from gatefuse_plugins.data.transforms import build_transform
 from gatefuse_plugins.errors import CheckpointError
@@ -19,7 +20,6 @@ from gatefuse_plugins.evaluation.recall import target_ranks
 from gatefuse_plugins.evaluation.similarity import max_token_similarity
 from gatefuse_plugins.launch_index import load_model
 from gatefuse_plugins.launch_search import load_indexed_model
-from gatefuse_plugins.launch_setup import read_weights
 from gatefuse_plugins.registry import DATASETS, MODELS
 from gatefuse_plugins.retrieval import GalleryIndex, GallerySearcher, encode_composed
 
@@ -103,7 +103,7 @@ def evaluated(folder: Path, index: GalleryIndex) -> tuple[np.ndarray, dict, list
         (cache,) = (folder / "features").glob("*/names-*.json")
         dataset_cfg["features"] = str(cache)
     dataset = DATASETS.build(dataset_cfg)
-    model = load_model(cfg.model, read_weights(folder / "untrained.pth"))
+    model = load_model(cfg.model, read_checkpoint(folder / "untrained.pth"))
     (found,) = model.test_step(dataset[list(range(len(dataset)))])
     similarity = max_token_similarity(found["query_features"], found["image_features"]).numpy()
     return similarity, dataset.metainfo, [dataset.caption(query) for query in range(4)]
@@ -115,7 +115,7 @@ def test_ranks_and_scores_are_those_of_the_evaluation(folder: Path, index: Path)
     similarity, meta, captions = evaluated(folder, opened)
     ranks = target_ranks(similarity, meta["target"], excluded=meta["reference"])
     assert len(set(ranks.tolist())) > 2 and opened.names == meta["gallery"]
-    model = load_indexed_model(opened, read_weights(folder / "untrained.pth"))
+    model = load_indexed_model(opened, read_checkpoint(folder / "untrained.pth"))
     searcher, transform = GallerySearcher(opened, model), build_transform(opened.header["transform"])
     for query, (reference, target) in enumerate(zip(meta["reference"], meta["target"], strict=True)):
         vector = encode_composed(
@@ -162,7 +162,7 @@ def test_unknown_words_are_told(index: Path, tool) -> None:
 
 
 def test_another_vision_encoder_is_refused(folder: Path, index: Path) -> None:
-    opened, checkpoint = GalleryIndex.open(index), read_weights(folder / "untrained.pth")
+    opened, checkpoint = GalleryIndex.open(index), read_checkpoint(folder / "untrained.pth")
     checkpoint.meta["vision_state"]["class_token"] += 1
     with pytest.raises(CheckpointError, match="were encoded with vision encoder"):
         load_indexed_model(opened, checkpoint)

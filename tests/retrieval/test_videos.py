@@ -11,6 +11,7 @@ import pytest
 import torch
 from galleries import fake_faiss, run_tool
 
+from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.config import load_config
 from gatefuse_plugins.data.clips import ClipSetConfig, make_msrvtt_clips
 from gatefuse_plugins.data.msrvtt import MSRVTTDataset
@@ -18,7 +19,6 @@ from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.evaluation.recall import target_ranks
 from gatefuse_plugins.hosts.avigate import EncodedTexts, EncodedVideos, score_all_pairs
 from gatefuse_plugins.launch_search import load_indexed_model
-from gatefuse_plugins.launch_setup import read_weights
 from gatefuse_plugins.registry import MODELS
 from gatefuse_plugins.retrieval import GalleryIndex, GallerySearcher, encode_gallery, encode_text
 
@@ -93,7 +93,7 @@ def evaluated(model: torch.nn.Module, dataset: MSRVTTDataset) -> np.ndarray:
 def test_ranks_and_scores_are_those_of_the_evaluation(folder: Path, index: Path, dataset: MSRVTTDataset) -> None:
     opened = GalleryIndex.open(index)
     assert opened.names == dataset.metainfo["gallery"] and opened.header["dataset"]["embedded"] is True
-    model = load_indexed_model(opened, read_weights(folder / "untrained.pth"))
+    model = load_indexed_model(opened, read_checkpoint(folder / "untrained.pth"))
     similarity = evaluated(model, dataset)
     ranks = target_ranks(similarity, dataset.metainfo["target"])
     assert len(set(ranks.tolist())) > 3
@@ -107,7 +107,7 @@ def test_ranks_and_scores_are_those_of_the_evaluation(folder: Path, index: Path,
 
 def test_batches_change_nothing(folder: Path, index: Path, dataset: MSRVTTDataset) -> None:
     opened, done = GalleryIndex.open(index), []
-    model = load_indexed_model(opened, read_weights(folder / "untrained.pth"))
+    model = load_indexed_model(opened, read_checkpoint(folder / "untrained.pth"))
     names, vectors = encode_gallery(model, dataset, batch_size=4, progress=lambda *counts: done.append(counts))
     assert names == opened.names and done == [(4, 13), (8, 13), (12, 13), (13, 13)]
     np.testing.assert_allclose(vectors.vectors, opened.vectors.vectors, atol=1e-6)

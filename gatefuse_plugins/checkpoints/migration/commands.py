@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -24,7 +24,7 @@ from gatefuse_plugins.checkpoints.migration.report import (
     plan_table,
     result_lines,
 )
-from gatefuse_plugins.checkpoints.migration.source import open_source
+from gatefuse_plugins.checkpoints.migration.source import Source, open_source
 from gatefuse_plugins.checkpoints.migration.target import better_choices, load_target
 from gatefuse_plugins.checkpoints.migration.upstream import to_upstream
 from gatefuse_plugins.checkpoints.migration.verify import compare_files
@@ -49,7 +49,10 @@ def show_plan(args: argparse.Namespace, console: Console) -> int:
     if args.json:
         print_lines(console, [json.dumps(plan.to_json(), indent=2)])
         return 1 if plan.faults else 0
-    console.print(plan_table(plan, args.all))
+    if args.all or set(plan.counts()) != {"kept"}:
+        console.print(plan_table(plan, args.all))
+    else:
+        print_lines(console, [f"all {len(plan.rows)} parameters are kept under their names"])
     print_lines(console, [*(f"chosen for this checkpoint: {option}" for option in added), *plan_lines(plan)])
     print_faults(args, console, plan)
     return 1 if plan.faults else 0
@@ -61,7 +64,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if plan.faults:
         print_faults(args, console, plan)
         return 2
-    name = " ".join([str(args.config), *(args.cfg_options or []), *added])
+    name = shlex.join([str(args.config), *(args.cfg_options or []), *added])
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("writing", total=sum(t.numel() * t.element_size() for t in plan.source.state.values()))
         result = migrate(
@@ -81,26 +84,29 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def show_comparison(args: argparse.Namespace, console: Console) -> int:
     """Compare two checkpoints; 1 where they differ."""
-    comparison = compare_files(args.old, args.new, chosen_model(args, args.old), args.seed, args.trust)
+    old = open_source(args.old, args.trust)
+    comparison = compare_files(old, args.new, chosen_model(args, old), args.seed, args.trust)
     console.print(comparison_table(comparison))
     return 0 if comparison.equal else 1
 
 
 def write_gates(args: argparse.Namespace, console: Console) -> int:
     """Export or import gates."""
-    model = chosen_model(args, args.checkpoint)
+    source = open_source(args.checkpoint, args.trust)
+    model = chosen_model(args, source)
     if args.command == "export-gates":
-        result = export_gates(args.checkpoint, args.out, model, args.trust, args.overwrite)
+        result = export_gates(source, args.out, model, overwrite=args.overwrite)
     else:
-        result = import_gates(args.gates, args.checkpoint, args.out, model, args.trust, args.overwrite)
+        result = import_gates(args.gates, source, args.out, model, args.trust, args.overwrite)
     print_lines(console, result_lines(result))
     return 0
 
 
 def write_upstream(args: argparse.Namespace, console: Console) -> int:
     """Write upstream's layout."""
-    model = chosen_model(args, args.checkpoint)
-    result = to_upstream(args.checkpoint, args.out, model, args.allow_inexact, args.trust, args.overwrite)
+    source = open_source(args.checkpoint, args.trust)
+    model = chosen_model(args, source)
+    result = to_upstream(source, args.out, model, args.allow_inexact, overwrite=args.overwrite)
     if result.comparison:
         console.print(comparison_table(result.comparison))
     print_lines(console, result_lines(result))
@@ -115,12 +121,9 @@ def planned(args: argparse.Namespace) -> tuple[Plan, Config, list[str]]:
     return plan, config, added
 
 
-def chosen_model(args: argparse.Namespace, checkpoint: Path) -> dict[str, Any] | None:
+def chosen_model(args: argparse.Namespace, source: Source) -> dict[str, Any] | None:
     """Model config named by the arguments, if any."""
-    if not args.config:
-        return None
-    config, _added = load_target(args.config, args.cfg_options, open_source(checkpoint, args.trust))
-    return config.model.to_dict()
+    return load_target(args.config, args.cfg_options, source)[0].model.to_dict() if args.config else None
 
 
 def print_faults(args: argparse.Namespace, console: Console, plan: Plan) -> None:

@@ -15,7 +15,8 @@ from gatefuse_plugins.checkpoints.migration.provenance import provenance
 from gatefuse_plugins.checkpoints.migration.source import PROVENANCE
 from gatefuse_plugins.checkpoints.migration.training_state import carry_training_state
 from gatefuse_plugins.checkpoints.migration.verify import compare_plan, new_values
-from gatefuse_plugins.checkpoints.migration.writers import check_target, is_finite, write_safetensors, write_torch
+from gatefuse_plugins.checkpoints.migration.writers import check_target, write_safetensors, write_torch
+from gatefuse_plugins.checkpoints.safety.values import non_finite
 from gatefuse_plugins.errors import CheckpointError
 from gatefuse_plugins.files import file_digest
 
@@ -30,14 +31,14 @@ class Result:
         path: the new file.
         counts: parameters by status.
         comparison: of old and new model; ``None`` where it was not asked for.
-        non_finite: tensors that hold NaN or infinity; they were migrated as they are.
+        non_finite: name and count of NaN and infinite elements; they were migrated as they are.
         notes: what else is worth knowing.
     """
 
     path: Path
     counts: dict[str, int]
     comparison: Comparison | None = None
-    non_finite: list[str] = field(default_factory=list)
+    non_finite: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -90,7 +91,7 @@ def migrate(
         if plan.source.training:
             notes.append(f"{', '.join(plan.source.training)} stayed behind; --out NAME.pth takes what resuming needs")
     else:
-        faulty = [name for name, tensor in values.items() if not is_finite(tensor)]
+        faulty = non_finite(values)
         meta = plan.source.checkpoint.meta
         state: dict[str, Any] = {}
         kept = {name: meta[name] for name in _KEPT_META if name in meta}
@@ -101,7 +102,7 @@ def migrate(
         if "vision_state" in kept:  # stays where our own training keeps a small frozen encoder
             values = {name: tensor for name, tensor in values.items() if not name.startswith("visual_encoder.")}
         content = {"meta": {**kept, PROVENANCE: json.dumps(record)}, "state_dict": values, **state}
-        write_torch(path, content, unchanged)
+        write_torch(path, content, unchanged, progress)
     return Result(path, plan.counts(), comparison, faulty, notes)
 
 

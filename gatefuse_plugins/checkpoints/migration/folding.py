@@ -2,36 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gatefuse_plugins.checkpoints.migration.families import Config
+from gatefuse_plugins.checkpoints.migration.structure.injection import CHILD
 
-_LAST = {"attention_gate": "self_attn.out_proj", "ffn_gate": "linear2"}
-"""The linear map whose output each gate multiplies (hosts/qd_detr/encoder.py)."""
+_SLOTS = {"attention_gate": "self_attn.out_proj", "ffn_gate": "linear2"}
+"""The linear map whose output the gate in each slot multiplies (hosts/qd_detr/encoder.py)."""
+_GATE = re.compile(rf"{CHILD}\.inserts\.(?P<place>[^.]+)/output\.raw|(?P<layer>.+)\.(?P<slot>{'|'.join(_SLOTS)})\.raw")
+_ANY_GATE = re.compile(rf"{CHILD}\..+|.+\.({'|'.join(_SLOTS)})\..+")
 
 
-def fold_layer_gates(values: Mapping[str, Tensor], config: Config) -> tuple[dict[str, Tensor], Config]:
-    """Parameters without scalar residual gates, each multiplied into its branch's last projection.
+@dataclass(frozen=True)
+class FoldedGates:
+    """Names of gate parameters that were multiplied into weights, and of those that cannot be."""
 
-    Returns:
-        The parameters (gates of other granularities are left out, which changes outputs), and the config without gates.
+    folded: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def fold_scalar_gates(values: Mapping[str, Tensor], model: nn.Module) -> tuple[dict[str, Tensor], FoldedGates]:
+    """Parameters without injected gates, each scalar one multiplied into the linear map before it.
+
+    Args:
+        values: parameters of ``model`` by name; gates of other granularities are left out, which changes outputs.
+        model: tells which modules are linear maps; may lie on the meta device.
     """
-    folded = dict(values)
+    kept = {name: tensor for name, tensor in values.items() if not _ANY_GATE.fullmatch(name)}
+    folded = []
     for name in values:
-        layer, _, last = name.rpartition(".")
-        layer, _, gate = layer.rpartition(".")
-        if gate not in _LAST or last != "raw":
+        found = _GATE.fullmatch(name)
+        alone = sum(other.startswith(name.removesuffix("raw")) for other in values) == 1
+        linear = _linear_before(found, model) if found and alone else None
+        if linear is None:
             continue
-        factor = 1 + torch.tanh(folded.pop(name).double().reshape(()))
+        factor = 1 + torch.tanh(values[name].double().reshape(()))
         for part in ("weight", "bias"):
-            target = f"{layer}.{_LAST[gate]}.{part}"
-            folded[target] = (folded[target].double() * factor).to(folded[target].dtype)
-    rest = {name: tensor for name, tensor in folded.items() if not _is_gate(name)}
-    return rest, {**config, "layer_gates": []} if "layer_gates" in config else config
+            if (target := f"{linear}.{part}") in kept:
+                kept[target] = (kept[target].double() * factor).to(kept[target].dtype)
+        folded.append(name)
+    left = [name for name in values if name not in kept and name not in folded]
+    return kept, FoldedGates(tuple(folded), tuple(left))
 
 
-def _is_gate(name: str) -> bool:
-    return any(f".{gate}." in name for gate in _LAST)
+def _linear_before(found: re.Match[str], model: nn.Module) -> str | None:
+    """Path of the linear map whose output the gate multiplies; ``None`` where there is no single one."""
+    if found["layer"]:
+        return f"{found['layer']}.{_SLOTS[found['slot']]}"
+    path = found["place"].replace("/", ".")
+    module = model.get_submodule(path)
+    if isinstance(module, nn.MultiheadAttention):
+        return f"{path}.out_proj"
+    return path if isinstance(module, nn.Linear) else None

@@ -11,9 +11,9 @@ from typing import Any
 from gatefuse_plugins.checkpoints.migration.execute import Result
 from gatefuse_plugins.checkpoints.migration.families import Config, family_of
 from gatefuse_plugins.checkpoints.migration.plan import Plan, make_plan
-from gatefuse_plugins.checkpoints.migration.provenance import plain, provenance
+from gatefuse_plugins.checkpoints.migration.provenance import provenance
 from gatefuse_plugins.checkpoints.migration.source import PROVENANCE, Source, open_source
-from gatefuse_plugins.checkpoints.migration.verify import new_values
+from gatefuse_plugins.checkpoints.migration.verify import chosen_config, new_values
 from gatefuse_plugins.checkpoints.migration.writers import check_target, write_safetensors
 from gatefuse_plugins.checkpoints.mismatch import closest
 from gatefuse_plugins.errors import CheckpointError
@@ -24,7 +24,7 @@ _LISTED = 10
 
 
 def export_gates(
-    checkpoint: str | os.PathLike[str],
+    checkpoint: Source | str | os.PathLike[str],
     out: str | os.PathLike[str],
     config: Mapping[str, Any] | None = None,
     trust: bool = False,
@@ -35,13 +35,13 @@ def export_gates(
     Args:
         checkpoint: of any origin.
         out: ``NAME.safetensors``.
-        config: its model's config; ``None`` takes the one that a migration recorded.
+        config: its model's config; ``None`` takes the one that the file itself holds.
 
     Raises:
         CheckpointError: no config is known; the checkpoint does not fit it or has no gates; ``out`` cannot be written.
     """
     source = open_source(checkpoint, trust)
-    plan = make_plan(source, _config(source, config), drop=())
+    plan = make_plan(source, chosen_config(source, config))
     path = _target(out, source.path, overwrite)
     names = gate_names(plan.config)
     carried = {move.new for move in plan.moves}
@@ -57,7 +57,7 @@ def export_gates(
 
 def import_gates(
     gates: str | os.PathLike[str],
-    checkpoint: str | os.PathLike[str],
+    checkpoint: Source | str | os.PathLike[str],
     out: str | os.PathLike[str],
     config: Mapping[str, Any] | None = None,
     trust: bool = False,
@@ -68,18 +68,17 @@ def import_gates(
     Args:
         gates: from :func:`export_gates`.
         checkpoint: brings all other parameters; its own gates, if it has any, give way.
-        config: model config of the result; ``None`` takes the one recorded in ``gates``.
+        config: model config of the result; ``None`` takes the one that ``gates`` holds.
 
     Raises:
         CheckpointError: the gates are not those of the config, or the checkpoint does not fit it.
     """
     held = open_source(gates, trust)
-    config = _config(held, config)
-    plan = make_plan(checkpoint, config, trust=trust)
+    plan = make_plan(checkpoint, chosen_config(held, config), trust=trust)
     _check_gates(held, plan)
     if plan.faults:
         listed = "\n  ".join(plan.faults[:_LISTED])
-        raise CheckpointError(f"{checkpoint}: does not fit the gates' model:\n  {listed}")
+        raise CheckpointError(f"{plan.source.path}: does not fit the gates' model:\n  {listed}")
     path = _target(out, plan.source.path, overwrite)
     values = new_values(plan) | held.state
     record = provenance(plan, file_digest(plan.source.path), "", None)
@@ -109,13 +108,6 @@ def _check_gates(held: Source, plan: Plan) -> None:
     if faults:
         listed = "\n  ".join(faults[:_LISTED])
         raise CheckpointError(f"{held.path}: {len(faults)} parameters do not fit the config's gates:\n  {listed}")
-
-
-def _config(source: Source, config: Mapping[str, Any] | None) -> Config:
-    chosen = config or source.provenance.get("model")
-    if not chosen:
-        raise CheckpointError(f"{source.path}: no migration recorded a model config in it; name one with --config")
-    return dict(plain(chosen))
 
 
 def _target(out: str | os.PathLike[str], source: Path, overwrite: bool) -> Path:

@@ -28,8 +28,9 @@ def guide(path: str | os.PathLike[str], trust: bool = False) -> list[str]:
     quoted = shlex.quote(str(path))
     if source.provenance:
         lines.append("It was migrated already and can be used in a config: load_from=FILE.")
-        name = source.provenance.get("config") or "CONFIG"
-        return [*lines, f"python tools/train.py {name} --cfg-options load_from={quoted}"]
+        name, *options = shlex.split(source.provenance.get("config") or "CONFIG")
+        chosen = shlex.join([*options, f"load_from={path}"])
+        return [*lines, f"python tools/train.py {shlex.quote(name)} --cfg-options {chosen}"]
     if found.family == "unknown":
         lines.append("No table knows its parameters, so only a config whose model has the same names fits.")
         return [*lines, f"{_TOOL} inspect {quoted} --json"]

@@ -14,7 +14,7 @@ import torch
 from gatefuse_plugins.checkpoints.migration.provenance import plain
 from gatefuse_plugins.checkpoints.migration.recognise import Identity, recognise
 from gatefuse_plugins.checkpoints.migration.source import Source, open_source
-from gatefuse_plugins.checkpoints.migration.writers import is_finite
+from gatefuse_plugins.checkpoints.safety.values import listed
 
 _SHOWN_OPTIONS = 200  # characters of one option
 
@@ -30,7 +30,7 @@ class Inspection:
         epoch: epochs done, if the file says so.
         options: options that the training script saved.
         training: kinds of training state beside the weights.
-        non_finite: tensors with NaN or infinity.
+        non_finite: name and count of NaN and infinite elements, for every tensor that holds any.
         provenance: what a migration recorded.
     """
 
@@ -44,7 +44,7 @@ class Inspection:
     epoch: int | None
     options: dict[str, Any]
     training: tuple[str, ...]
-    non_finite: tuple[str, ...]
+    non_finite: dict[str, int]
     provenance: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Inspection:
             "epoch": "" if self.epoch is None else str(self.epoch),
             "training state": ", ".join(self.training),
             "options": ", ".join(f"{name}={str(value)[:_SHOWN_OPTIONS]}" for name, value in self.options.items()),
-            "NaN or infinity": ", ".join(self.non_finite[:10]) + (" ..." if len(self.non_finite) > 10 else ""),
+            "NaN or infinity": listed(self.non_finite, 10),
             "migrated from": str(self.provenance.get("source", "")),
         }
         if found.family == "unknown":
@@ -80,7 +80,7 @@ def inspect(checkpoint: Source | str | os.PathLike[str], trust: bool = False) ->
     Raises:
         CheckpointError: it cannot be read, or not safely.
     """
-    source = checkpoint if isinstance(checkpoint, Source) else open_source(checkpoint, trust)
+    source = open_source(checkpoint, trust)
     state = source.state
     epoch = source.checkpoint.meta.get("epoch")
     return Inspection(
@@ -94,7 +94,7 @@ def inspect(checkpoint: Source | str | os.PathLike[str], trust: bool = False) ->
         epoch=int(epoch) if isinstance(epoch, int) else None,
         options=_jsonable(source.options),
         training=tuple(source.training),
-        non_finite=tuple(name for name, tensor in state.items() if not is_finite(tensor)),
+        non_finite=source.checkpoint.non_finite,
         provenance=source.provenance,
     )
 

@@ -14,6 +14,7 @@ from gatefuse_plugins.checkpoints.migration.plan import Plan, make_plan
 from gatefuse_plugins.checkpoints.migration.source import open_source
 from gatefuse_plugins.checkpoints.migration.verify import new_values
 from gatefuse_plugins.checkpoints.reader import Checkpoint
+from gatefuse_plugins.checkpoints.safety.values import listed, non_finite
 from gatefuse_plugins.errors import CheckpointError
 
 
@@ -51,11 +52,11 @@ def load_from_any(
     tops = {name.split(".", 1)[0] for name in held} & set(plan.family.frozen)
     absent = [f"{top}.**" for top in sorted(tops) if not any(name.startswith(f"{top}.") for name in values)]
     load_into(model, Checkpoint(values, plan.found.origin, {}, Path(path)), allow_missing=absent)
-    return describe(plan, absent)
+    return describe(plan, absent, non_finite(values))
 
 
-def describe(plan: Plan, absent: list[str]) -> str:
-    """What a plan did, in one line."""
+def describe(plan: Plan, absent: list[str], odd: Mapping[str, int]) -> str:
+    """What a plan did, in one line; ``absent`` parts stay as built, ``odd`` tensors hold NaN or infinity."""
     found = plan.found
     counts = ", ".join(f"{count} {status}" for status, count in plan.counts().items())
     text = f"{plan.source.path}: {found.origin}, fusion {found.fusion}: {counts}"
@@ -63,6 +64,8 @@ def describe(plan: Plan, absent: list[str]) -> str:
         text += f" (start: {plan.init})"
     for pattern in absent:
         text += f"; {pattern} is not in the file and stays as built"
+    if odd:
+        text += f"; warning: NaN or infinity in {len(odd)} tensors: {listed(odd, 5)}"
     return "; ".join([text, *(finding.message for finding in plan.findings)])
 
 

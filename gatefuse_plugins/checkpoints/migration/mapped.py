@@ -25,13 +25,20 @@ class Row:
 
 @dataclass
 class Mapped:
-    """A mapping being made: where old parameters go, what is left out, what is wrong, what is new."""
+    """A mapping being made: where old parameters go, what is left out, what is wrong, what is new.
+
+    Attributes:
+        old: the checkpoint's parameters; ``new``: names and shapes of the model's.
+        conflicts: old parameters without a place, with the reason; ``aimed``: the new names that some of them have.
+        lacking: new parameters that the checkpoint should have had, with the reason.
+    """
 
     old: dict[str, Tensor]
     new: dict[str, tuple[int, ...]]
     moves: list[Move] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     conflicts: dict[str, str] = field(default_factory=dict)
+    aimed: dict[str, str] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
     fresh: list[str] = field(default_factory=list)
 
@@ -52,7 +59,8 @@ class Mapped:
             if name in self.dropped:
                 rows.append(Row("dropped", name, None, shape, None, self.dropped[name]))
             if name in self.conflicts:
-                rows.append(Row("conflicting", name, None, shape, self.new.get(name), self.conflicts[name]))
+                aim = self.aimed.get(name)
+                rows.append(Row("conflicting", name, aim, shape, self.new.get(aim or name), self.conflicts[name]))
         rows += [Row("conflicting", None, name, None, self.new[name], why) for name, why in self.lacking.items()]
         rows += [Row("new", None, name, None, self.new[name]) for name in self.fresh]
         return rows, self.moves

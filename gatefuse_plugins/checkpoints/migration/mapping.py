@@ -14,6 +14,7 @@ from gatefuse_plugins.checkpoints.migration.recognise import Identity
 from gatefuse_plugins.checkpoints.migration.rules import rename
 from gatefuse_plugins.checkpoints.migration.source import Source
 from gatefuse_plugins.checkpoints.migration.splits import encoder_moves, split_audio
+from gatefuse_plugins.checkpoints.migration.structure.injection import CHILD
 from gatefuse_plugins.checkpoints.migration.tables import NEW_PARTS, TABLES
 from gatefuse_plugins.checkpoints.mismatch import closest
 from gatefuse_plugins.gates.ownership import named_gate_parameters
@@ -79,7 +80,7 @@ def _map_one(mapped: Mapped, name: str, new: str, family: Family, config: Config
     elif split and (parts := split_audio(name, shape, mapped.new, found)):
         mapped.moves += parts
     elif new in mapped.new:
-        mapped.conflicts[name] = f"has shape {shape}, the model's {new} {mapped.new[new]}"
+        mapped.conflicts[name], mapped.aimed[name] = f"has shape {shape}, the model's {new} {mapped.new[new]}", new
     else:
         mapped.conflicts[name] = _no_place(new, mapped, config)
 
@@ -87,6 +88,8 @@ def _map_one(mapped: Mapped, name: str, new: str, family: Family, config: Config
 def _no_place(name: str, mapped: Mapped, config: Config) -> str:
     if name.startswith("fusion.") and not config.get("fusion"):
         return "the config's model has no fusion; --drop 'fusion.**' leaves it out"
+    if name.startswith(f"{CHILD}."):
+        return f"the config injects nothing there; its rules have to match, or --drop '{CHILD}.**' leaves gates out"
     near = closest(name, list(mapped.new))
     return "the model has no such parameter" + (f" (nearest: {', '.join(near)})" if near else "")
 
@@ -130,7 +133,7 @@ def _merge_tied(mapped: Mapped, skeleton: nn.Module) -> None:
 def _find_new(mapped: Mapped, skeleton: nn.Module, family: Family) -> None:
     gates = {name for name, _parameter in named_gate_parameters(skeleton)}
     allowed = [compile_pattern(pattern) for pattern in NEW_PARTS[family.name]]
-    covered = {move.new for move in mapped.moves} | set(mapped.conflicts)
+    covered = {move.new for move in mapped.moves} | set(mapped.aimed.values())
     unused = list(mapped.conflicts)
     for name in mapped.new:
         if name in covered or name.rpartition(".")[2] == _POSITION_IDS:

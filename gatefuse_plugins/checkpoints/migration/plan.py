@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gatefuse_plugins.checkpoints.migration.families import Config, Family, family_of
+from gatefuse_plugins.checkpoints.migration.hosts import host_type
 from gatefuse_plugins.checkpoints.migration.mapped import STATUSES, Row
 from gatefuse_plugins.checkpoints.migration.mapping import map_names
 from gatefuse_plugins.checkpoints.migration.moves import Move
@@ -115,12 +116,12 @@ def make_plan(
         ConfigError: the config's model cannot be migrated to, or cannot be built.
         PatternError: a pattern of ``drop`` matches nothing.
     """
-    source = checkpoint if isinstance(checkpoint, Source) else open_source(checkpoint, trust)
+    source = open_source(checkpoint, trust)
     found = refine(recognise(source), config)
     family = family_of(config)
     if found.family not in (family.name, "unknown"):
         raise CheckpointError(
-            f"{source.path}: holds {found.description}; the config's model is a {config['type']}, which is another"
+            f"{source.path}: holds {found.description}; the config's model is a {host_type(config)}, which is another"
             " kind. Choose a config of the checkpoint's kind"
         )
     findings = judge(found, dict(config), init)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gatefuse_plugins.checkpoints.migration.hosts import Rules, rules_of
 from gatefuse_plugins.checkpoints.migration.source import Source
-from gatefuse_plugins.checkpoints.migration.structure import avigate, blip2, qd_detr
+from gatefuse_plugins.checkpoints.migration.structure import avigate, blip2, injection, qd_detr
 from gatefuse_plugins.checkpoints.migration.structure.shapes import Shapes
 
 
@@ -22,7 +23,8 @@ class Identity:
         sizes: what the shapes tell, under the names of the host's config.
         fusion: the fusion in words; ``"none"`` where there is none.
         fusion_config: config of an equal fusion of ours; ``None`` without one.
-        extras: further options of the host that the parameters tell (gates on layers, kinds of gates).
+        extras: further options of the host that the parameters tell (kinds of gates).
+        injection: rules of the gates that were put into the host; ``None`` where nothing tells them.
         undecided: what shapes cannot tell and the saved options do not say.
     """
 
@@ -33,6 +35,7 @@ class Identity:
     fusion: str = "none"
     fusion_config: dict[str, Any] | None = None
     extras: dict[str, Any] = field(default_factory=dict)
+    injection: Rules | None = ()
     undecided: tuple[str, ...] = ()
 
 
@@ -41,13 +44,16 @@ def recognise(source: Source) -> Identity:
     shapes = Shapes({name: tuple(tensor.shape) for name, tensor in source.state.items()})
     own = bool(source.provenance) or source.checkpoint.origin == "mmengine"
     options: Mapping[str, Any] = source.options
-    recorded = source.provenance.get("model")
-    if isinstance(recorded, Mapping):
-        options = {**options, **_flat_options(recorded)}
+    if source.model:
+        options = {**options, **_flat_options(source.model)}
+    gates = injection.recognise(shapes, rules_of(source.model))
+    own = own or bool(gates)
     for family, structure in (("qd_detr", qd_detr), ("blip2", blip2), ("avigate", avigate)):
         found = structure.recognise(shapes, options)
         if found is not None:
-            return Identity(family=family, **{**found, **({"origin": "gatefuse"} if own else {})})
+            if gates.get("injection", ()) is None:
+                found["undecided"] += ("what was injected into the layers (the config's rules are taken)",)
+            return Identity(family=family, **{**found, **gates, **({"origin": "gatefuse"} if own else {})})
     return Identity("gatefuse" if own else "unknown", "unknown", "parameters of no model that is known here")
 
 

@@ -6,14 +6,16 @@ from rich.table import Table
 
 from gatefuse_plugins.checkpoints.migration.comparison import Comparison
 from gatefuse_plugins.checkpoints.migration.execute import Result
+from gatefuse_plugins.checkpoints.migration.hosts import host_type
 from gatefuse_plugins.checkpoints.migration.plan import Plan, Row
+from gatefuse_plugins.checkpoints.safety.values import listed
 
 _QUIET = ("kept",)  # rows that say nothing new, counted unless all are asked for
 
 
 def plan_table(plan: Plan, everything: bool = False) -> Table:
     """Rows of the plan; equal, kept rows are only counted unless ``everything``."""
-    title = f"{plan.found.origin} ({plan.found.fusion}) to {plan.config['type']}"
+    title = f"{plan.found.origin} ({plan.found.fusion}) to {host_type(plan.config)}"
     table = Table(title=title)
     for heading in ("status", "checkpoint", "model", "shape", "note"):
         table.add_column(heading, overflow="fold")  # names are copied from here, so none may be cut short
@@ -61,8 +63,8 @@ def result_lines(result: Result) -> list[str]:
     counts = ", ".join(f"{count} {what}" for what, count in result.counts.items())
     lines = [*result.notes, f"written: {result.path} ({result.path.stat().st_size / 1e6:.1f} MB; {counts})"]
     if result.non_finite:
-        listed = ", ".join(result.non_finite[:5])
-        lines.append(f"warning: {len(result.non_finite)} tensors hold NaN or infinity, as in the source: {listed}")
+        odd = result.non_finite
+        lines.append(f"warning: NaN or infinity in {len(odd)} tensors, as in the source: {listed(odd, 5)}")
     return lines
 
 

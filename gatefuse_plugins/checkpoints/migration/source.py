@@ -6,14 +6,15 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from gatefuse_plugins.checkpoints.migration.saved_config import model_of_text, modern
 from gatefuse_plugins.checkpoints.pickles import read_file
 from gatefuse_plugins.checkpoints.reader import Checkpoint, unfold
-from gatefuse_plugins.engine.resume import load_resumable
 from gatefuse_plugins.errors import CheckpointError
 
 PROVENANCE = "gatefuse_migration"
@@ -55,40 +56,36 @@ class Source:
             return dict(saved)
         return dict(vars(saved)) if hasattr(saved, "__dict__") else {}
 
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        """Config of the model that the weights are of, as the file itself tells it; empty where it does not."""
+        recorded = self.provenance.get("model") or model_of_text(self.checkpoint.meta.get("cfg"))
+        return modern(recorded) if isinstance(recorded, Mapping) else {}
 
-def open_source(path: str | os.PathLike[str], trust: bool = False) -> Source:
+
+def open_source(checkpoint: Source | str | os.PathLike[str], trust: bool = False) -> Source:
     """Open any checkpoint that :func:`~gatefuse_plugins.checkpoints.reader.read_checkpoint` reads.
 
-    The file must not be written to while the result is in use.
+    The file must not be written to while the result is in use. What is open already is given back.
 
     Raises:
         CheckpointError: unreadable, unsafe to unpickle without ``trust``, or without a single state dict.
     """
-    path = Path(path)
-    content = _content(path, trust)
-    checkpoint = unfold(content, path)
+    if isinstance(checkpoint, Source):
+        return checkpoint
+    path = Path(checkpoint)
+    content = read_file(path, trust, mmap=True)
+    unfolded = unfold(content, path)
     header = _safetensors_metadata(path)
-    training = {name: content[name] for name in _TRAINING if name in content and content is not checkpoint.state_dict}
-    provenance = checkpoint.meta.get(PROVENANCE) or header.get(PROVENANCE) or {}
+    training = {name: content[name] for name in _TRAINING if name in content and content is not unfolded.state_dict}
+    provenance = unfolded.meta.get(PROVENANCE) or header.get(PROVENANCE) or {}
     if isinstance(provenance, str):
         provenance = _parsed(provenance, path)
-    stamped = checkpoint.meta.get("vision_state")
-    if stamped and not any(name.startswith(_ENCODER) for name in checkpoint.state_dict):
+    stamped = unfolded.meta.get("vision_state")
+    if stamped and not any(name.startswith(_ENCODER) for name in unfolded.state_dict):
         # our own training stores a small frozen encoder apart, since the model learned from its cached tokens
-        checkpoint.state_dict.update({f"{_ENCODER}{name}": tensor for name, tensor in stamped.items()})
-    return Source(checkpoint, _layout(content, checkpoint, bool(header)), training, dict(provenance))
-
-
-def _content(path: Path, trust: bool) -> Any:
-    """What the file holds. Checkpoints to resume from also hold schedules, which only their own reader lets through."""
-    try:
-        return read_file(path, trust, mmap=True)
-    except CheckpointError:
-        try:
-            return load_resumable(path)
-        except CheckpointError:
-            pass
-        raise
+        unfolded.state_dict.update({f"{_ENCODER}{name}": tensor for name, tensor in stamped.items()})
+    return Source(unfolded, _layout(content, unfolded, bool(header)), training, dict(provenance))
 
 
 def _layout(content: Mapping[str, Any], checkpoint: Checkpoint, safetensors: bool) -> str:

@@ -12,6 +12,7 @@ from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from torch import Tensor, nn
 
+from gatefuse_plugins.checkpoints.migration.families import old_model
 from gatefuse_plugins.checkpoints.migration.mapping import map_names
 from gatefuse_plugins.checkpoints.migration.moves import Move
 from gatefuse_plugins.checkpoints.migration.plan import Plan
@@ -56,7 +57,7 @@ def carry_training_state(plan: Plan, training: Mapping[str, Any]) -> tuple[dict[
 def _parameter_order(plan: Plan, count: int) -> list[str]:
     """Old names in the order of the optimizer's numbers: that of the state dict, buffers and tied copies left out."""
     found, family = plan.found, plan.family
-    old_config = family.old_config(found, plan.config)
+    old_config = old_model(found, plan.config)
     mapped = map_names(plan.source, found, family, old_config, (), split=False)
     dropped = {name for name, why in mapped.dropped.items() if "tied to" in why or "position_ids" in why}
     names = [name for name in plan.source.state if name not in dropped]

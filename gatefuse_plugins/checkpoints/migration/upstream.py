@@ -13,11 +13,12 @@ from torch import Tensor
 
 from gatefuse_plugins.checkpoints.migration.execute import Result
 from gatefuse_plugins.checkpoints.migration.families import Config, family_of, type_of
-from gatefuse_plugins.checkpoints.migration.folding import fold_layer_gates
+from gatefuse_plugins.checkpoints.migration.folding import fold_scalar_gates
+from gatefuse_plugins.checkpoints.migration.hosts import host_config
 from gatefuse_plugins.checkpoints.migration.plan import make_plan
-from gatefuse_plugins.checkpoints.migration.source import open_source
+from gatefuse_plugins.checkpoints.migration.source import Source, open_source
 from gatefuse_plugins.checkpoints.migration.upstream_names import encoders_to_clip4clip
-from gatefuse_plugins.checkpoints.migration.verify import compare_values, new_values
+from gatefuse_plugins.checkpoints.migration.verify import chosen_config, compare_values, new_values
 from gatefuse_plugins.checkpoints.migration.writers import write_torch
 from gatefuse_plugins.errors import CheckpointError
 
@@ -38,7 +39,7 @@ class UpstreamForm:
 
 
 def to_upstream(
-    checkpoint: str | os.PathLike[str],
+    checkpoint: Source | str | os.PathLike[str],
     out: str | os.PathLike[str],
     config: Mapping[str, Any] | None = None,
     allow_inexact: bool = False,
@@ -53,7 +54,7 @@ def to_upstream(
     Args:
         checkpoint: of this project's model.
         out: any name, as upstream's code expects it.
-        config: its model's config; ``None`` takes the one that a migration recorded.
+        config: its model's config; ``None`` takes the one that the file itself holds.
         allow_inexact: write also where outputs change.
 
     Raises:
@@ -61,29 +62,32 @@ def to_upstream(
             no such model and ``allow_inexact`` was not given; the message holds the measured error.
     """
     source = open_source(checkpoint, trust)
-    chosen = config or source.provenance.get("model")
-    if not chosen:
-        raise CheckpointError(f"{source.path}: no migration recorded a model config in it; name one with --config")
-    plan = make_plan(source, dict(chosen))
+    plan = make_plan(source, chosen_config(source, config))
     new = [row.new for row in plan.named("new")]
     if plan.faults or new:
         listed = "\n  ".join(plan.faults[:10] or [f"{name}: missing" for name in new[:10]])
         raise CheckpointError(f"{source.path}: does not fit the config, so it is not clear what it is:\n  {listed}")
     path = _target(out, source.path, overwrite)
-    form = upstream_form(plan.config)
+    form = upstream_form(host_config(plan.config))
     values = new_values(plan)
-    kept, config_kept = fold_layer_gates(values, form.config)
-    kept = {name: tensor for name, tensor in kept.items() if _belongs(name, config_kept)}
-    comparison = compare_values(plan.config, values, config_kept, kept)
+    folded, gates = fold_scalar_gates(values, plan.family.skeleton(plan.config))
+    held = _held(form.config)
+    frozen = plan.family.frozen
+    kept = {name: tensor for name, tensor in folded.items() if name in held or name.split(".", 1)[0] in frozen}
+    lost = [*form.lost, *(["gates that are not one number a layer"] if gates.left else [])]
+    comparison = compare_values(plan.config, values, form.config, kept)
     if not comparison.equal and not allow_inexact:
-        listed = "\n  ".join([*form.lost, *comparison.lines()])
+        listed = "\n  ".join([*lost, *comparison.lines()])
         raise CheckpointError(f"{source.path}: {form.project} has no such model; the nearest one differs:\n  {listed}")
-    write_torch(path, _layout(form.project, kept, config_kept, source.checkpoint.meta))
-    return Result(path, {"written": len(kept)}, comparison, [], [f"layout of {form.project}", *form.lost])
+    write_torch(path, _layout(form.project, kept, form.config, source.checkpoint.meta))
+    notes = [f"layout of {form.project}", *(f"left out: {what}" for what in lost)]
+    if gates.folded:
+        notes.append(f"{len(gates.folded)} gates of one number multiplied into the weights")
+    return Result(path, {"written": len(kept)}, comparison, notes=notes)
 
 
 def upstream_form(config: Config) -> UpstreamForm:
-    """The nearest model of upstream."""
+    """The nearest model of upstream; ``config`` is that of a bare host."""
     fusion, kind = config.get("fusion"), type_of(config.get("fusion"))
     if type_of(config) == "QDDETR":
         if fusion and fusion.get("no_audio") == "learned":
@@ -117,11 +121,10 @@ def _target(out: str | os.PathLike[str], source: Path, overwrite: bool) -> Path:
     return path
 
 
-def _belongs(name: str, config: Config) -> bool:
-    family = family_of(config)
-    if name.split(".", 1)[0] in family.frozen:
-        return True
-    return name in family.skeleton(config).state_dict() and not name.startswith("fusion.no_audio.")
+def _held(config: Config) -> set[str]:
+    """Parameters of upstream's model, frozen encoders left out."""
+    names = family_of(config).skeleton(config).state_dict()
+    return {name for name in names if not name.startswith("fusion.no_audio.")}
 
 
 def _layout(project: str, values: Mapping[str, Tensor], config: Config, meta: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from gatefuse_plugins.checkpoints.loading import load_into
 from gatefuse_plugins.checkpoints.migration.comparison import Comparison, measure
-from gatefuse_plugins.checkpoints.migration.families import Config, Family, family_of
+from gatefuse_plugins.checkpoints.migration.families import Config, Family, family_of, old_model
 from gatefuse_plugins.checkpoints.migration.mapping import map_names
 from gatefuse_plugins.checkpoints.migration.plan import Plan
+from gatefuse_plugins.checkpoints.migration.provenance import plain
 from gatefuse_plugins.checkpoints.migration.recognise import Identity, recognise, refine
 from gatefuse_plugins.checkpoints.migration.source import Source, open_source
 from gatefuse_plugins.checkpoints.migration.start import start
@@ -32,8 +33,8 @@ def compare_plan(plan: Plan, seed: int = 0) -> Comparison:
 
 
 def compare_files(
-    old: str | os.PathLike[str],
-    new: str | os.PathLike[str],
+    old: Source | str | os.PathLike[str],
+    new: Source | str | os.PathLike[str],
     config: Mapping[str, Any] | None = None,
     seed: int = 0,
     trust: bool = False,
@@ -43,17 +44,27 @@ def compare_files(
     Args:
         old: the original.
         new: what was made of it.
-        config: the new model's config; ``None`` takes the one that the migration recorded in ``new``.
+        config: the new model's config; ``None`` takes the one that ``new`` itself holds.
 
     Raises:
         CheckpointError: a file cannot be read, or there is no config, or a model cannot be rebuilt.
     """
     made = open_source(new, trust)
-    config = config or made.provenance.get("model")
-    if not config:
-        raise CheckpointError(f"{new}: no migration recorded a model config in it; name one with --config")
+    config = chosen_config(made, config)
     source = open_source(old, trust)
-    return _compare(source, refine(recognise(source), config), dict(config), made.state, seed)
+    return _compare(source, refine(recognise(source), config), config, made.state, seed)
+
+
+def chosen_config(source: Source, config: Mapping[str, Any] | None) -> Config:
+    """The model config ``config``; where it is ``None`` the one that ``source`` itself holds.
+
+    Raises:
+        CheckpointError: neither is there.
+    """
+    chosen = config or source.model
+    if not chosen:
+        raise CheckpointError(f"{source.path}: does not tell its model's config; name one with --config")
+    return dict(plain(chosen))
 
 
 def compare_values(
@@ -84,7 +95,7 @@ def new_values(plan: Plan) -> dict[str, Tensor]:
 
 def _compare(source: Source, found: Identity, config: Config, values: Mapping[str, Tensor], seed: int) -> Comparison:
     family = family_of(config)
-    old_config = family.old_config(found, config)
+    old_config = old_model(found, config)
     batches = family.batches({**old_config, **{name: size for name, size in config.items() if size is not None}}, seed)
     upstream = old_config if found.origin in ("gatefuse", "unknown") else family.upstream_padding(old_config)
     old = old_values(source, found, family, old_config)

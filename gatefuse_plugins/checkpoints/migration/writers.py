@@ -6,11 +6,12 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
+from gatefuse_plugins.checkpoints.safety.values import count_non_finite
 from gatefuse_plugins.errors import CheckpointError
 from gatefuse_plugins.files import atomic_writer
 
@@ -54,7 +55,7 @@ def write_safetensors(
     metadata: Mapping[str, str],
     check: Callable[[], None] | None = None,
     progress: Progress | None = None,
-) -> list[str]:
+) -> dict[str, int]:
     """Write a safetensors file, atomically.
 
     Args:
@@ -65,7 +66,7 @@ def write_safetensors(
         progress: is told the number of bytes of every block.
 
     Returns:
-        Names of tensors that hold NaN or infinity.
+        Name and count of NaN and infinite elements, for every tensor that holds any.
 
     Raises:
         CheckpointError: a dtype that the format does not have.
@@ -79,34 +80,66 @@ def write_safetensors(
         header[name] = {"dtype": _NAMES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    faulty = []
+    faulty: dict[str, int] = {}
     with atomic_writer(path) as stream:
         stream.write(len(text).to_bytes(8, "little") + text)
         for name, tensor in tensors.items():
-            flat, finite = tensor.detach().reshape(-1), True
+            flat = tensor.detach().reshape(-1)
             for block in flat.split(max(_BLOCK // tensor.element_size(), 1)) if flat.numel() else ():
                 stream.write(block.contiguous().view(torch.uint8).numpy().data)
-                finite = finite and is_finite(block)
+                if count := count_non_finite(block):  # while the block is in memory
+                    faulty[name] = faulty.get(name, 0) + count
                 if progress:
                     progress(block.numel() * block.element_size())
-            if not finite:
-                faulty.append(name)
         if check:
             check()
     return faulty
 
 
-def write_torch(path: Path, content: Mapping[str, Any], check: Callable[[], None] | None = None) -> None:
-    """Write a ``torch.save`` file, atomically; tensors that are part of a larger storage are copied first."""
+def write_torch(
+    path: Path,
+    content: Mapping[str, Any],
+    check: Callable[[], None] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Write a ``torch.save`` file, atomically; tensors that are part of a larger storage are copied first.
+
+    ``check`` and ``progress`` are those of :func:`write_safetensors`.
+
+    Raises:
+        OSError: the file cannot be written, because the disk is full for instance.
+    """
     with atomic_writer(path) as stream:
-        torch.save(_compact(content), stream)
+        watched = _Watched(stream, progress)
+        try:
+            torch.save(_compact(content), watched)
+        except RuntimeError:
+            if watched.error is not None:  # torch's writer swallows it and complains of a wrong position
+                raise watched.error from None
+            raise
         if check:
             check()
 
 
-def is_finite(tensor: Tensor) -> bool:
-    """Whether no element is NaN or infinite."""
-    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
+class _Watched:
+    """A stream for ``torch.save`` that tells how many bytes it was given, and remembers why it could not write."""
+
+    def __init__(self, stream: IO[bytes], progress: Progress | None) -> None:
+        self._stream, self._progress = stream, progress
+        self.error: OSError | None = None
+
+    def write(self, content: bytes) -> int:
+        try:
+            written = self._stream.write(content)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+        if self._progress:
+            self._progress(written)
+        return written
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 def _compact(value: Any) -> Any:

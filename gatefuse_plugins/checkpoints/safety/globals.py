@@ -25,8 +25,13 @@ from gatefuse_plugins.checkpoints.safety.tensors import (
 )
 
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
+ONE_CYCLE = "mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler"
 NAMESPACE = "argparse.Namespace"
-HISTORY_METHODS = ("min", "max", "mean", "current")
+METHODS = {
+    HISTORY_BUFFER: ("min", "max", "mean", "current"),  # statistics of the message hub
+    ONE_CYCLE: ("_annealing_cos", "_annealing_linear"),  # state of a one-cycle schedule
+}
+"""Class to the functions of it that mmengine's checkpoints refer to, through ``getattr``."""
 _NUMPY_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16)")
 
 
@@ -90,12 +95,13 @@ def _numpy_scalar(dtype: Any, content: Any) -> NumpyType:
     return dtype
 
 
-def _history_method(owner: Any, name: Any) -> Named:
-    if owner != Named(HISTORY_BUFFER) or name not in HISTORY_METHODS:
+def _method(owner: Any, name: Any) -> Named:
+    held = METHODS.get(owner.name, ()) if isinstance(owner, Named) else ()
+    if name not in held:
         asked = owner.name if isinstance(owner, Named) else type(owner).__name__
         name = name[:40] if type(name) is str else type(name).__name__
-        raise RefusedError(f"builtins.getattr({asked}, {name!r}): more than mmengine's HistoryBuffer needs")
-    return Named(f"{HISTORY_BUFFER}.{name}")
+        raise RefusedError(f"builtins.getattr({asked}, {name!r}): more than mmengine's checkpoints need")
+    return Named(f"{owner.name}.{name}")
 
 
 CALLS: dict[str, Callable[..., Any]] = {
@@ -111,10 +117,10 @@ CALLS: dict[str, Callable[..., Any]] = {
     "numpy.dtype": _numpy_type,
     **{f"numpy.{package}.multiarray._reconstruct": _numpy_array for package in ("core", "_core")},
     **{f"numpy.{package}.multiarray.scalar": _numpy_scalar for package in ("core", "_core")},
-    "builtins.getattr": _history_method,
+    "builtins.getattr": _method,
 }
 CLASSES = (NAMESPACE, HISTORY_BUFFER)  # made without arguments and filled from a dict
-ALLOWED = frozenset([*CALLS, *CLASSES, *ITEM_BYTES, "numpy.ndarray"])
+ALLOWED = frozenset([*CALLS, *CLASSES, *METHODS, *ITEM_BYTES, "numpy.ndarray"])
 
 
 def check_contents(target: Any, state: Any) -> None:

@@ -25,13 +25,20 @@ def odd_names(names: Iterable[str]) -> list[str]:
 
 def non_finite(state: Mapping[str, Tensor]) -> dict[str, int]:
     """Name and count of NaN and infinite elements, for every tensor that holds any."""
-    counts = {name: _count(tensor) for name, tensor in state.items() if tensor.is_floating_point()}
+    counts = {name: count_non_finite(tensor) for name, tensor in state.items()}
     return {name: count for name, count in counts.items() if count}
 
 
+def listed(counts: Mapping[str, int], shown: int) -> str:
+    """``a.weight (3), b.bias (1)``: the first ``shown`` of what :func:`non_finite` found."""
+    first = [f"{name} ({count})" for name, count in list(counts.items())[:shown]]
+    return ", ".join(first) + (", ..." if len(counts) > shown else "")
+
+
 @torch.no_grad()
-def _count(tensor: Tensor) -> int:
-    if tensor.numel() == 0:
+def count_non_finite(tensor: Tensor) -> int:
+    """Number of NaN and infinite elements; looked at in blocks, so that it takes little memory."""
+    if tensor.numel() == 0 or not tensor.is_floating_point():
         return 0
     total = 0
     for chunk in tensor.flatten().split(_CHUNK):

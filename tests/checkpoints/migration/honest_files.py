@@ -50,6 +50,17 @@ def moments(fusion: dict[str, Any] | None = None, **options: Any) -> dict[str, A
     return {"type": "QDDETR", **MOMENTS, **({"audio_dim": 14} if fusion else {}), "fusion": fusion, **options}
 
 
+def injected(host: dict[str, Any], *rules: dict[str, Any]) -> dict[str, Any]:
+    """``host`` with gates put in by rules."""
+    rest = {key: value for key, value in host.items() if key != "type"}
+    return {"type": "Injected", "host": host["type"], "injection": list(rules), **rest}
+
+
+def slot(pattern: str, branch: str, **gate: Any) -> dict[str, Any]:
+    """A rule for a residual gate in a slot of QD-DETR's encoder layers."""
+    return {"pattern": pattern, "at": f"{branch}_gate", "gate": {"type": "ResidualGate", **gate}}
+
+
 def manifest(file: str) -> dict[str, Any]:
     """An oracle's manifest; skips the test where the oracles are absent."""
     if not (FOLDER / f"{file}.json").is_file():

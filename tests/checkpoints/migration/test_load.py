@@ -37,6 +37,39 @@ def test_the_report_tells_start_and_findings(tmp_path: Path) -> None:
     assert "skips its gate" in report
 
 
+def test_a_query_gate_joins_a_trained_model(tmp_path: Path) -> None:
+    """At first nothing changes; the scale moves at the first step, the gate's own weights at the second."""
+    old = files.avigate(tmp_path / "old.bin")
+    config = {**files.RETRIEVAL, "query_gate": "scalar", "query_gate_scale": True}
+    family = family_of(config)
+    plain, gated = (family.starting(chosen, seed=5) for chosen in (files.RETRIEVAL, config))
+    load_from_any(plain, old, files.RETRIEVAL)
+    report = load_from_any(gated, old, config)
+    assert "9 new (start: identity)" in report
+    batch = family.batches(config, 0)["padded"]
+    expected, outputs = (family.outputs(model.eval(), batch) for model in (plain, gated))
+    for name, value in expected.items():
+        torch.testing.assert_close(outputs[name], value, rtol=1e-6, atol=1e-6)
+    optimizer = torch.optim.SGD(gated.parameters(), lr=0.1)
+    gate = gated.transformerClip.resblocks[0].query_gate
+    start = gate.qg_fc.weight.clone()
+    for step in range(2):
+        optimizer.zero_grad()
+        family.outputs(gated, batch)["similarity"].diagonal().sum().neg().backward()
+        optimizer.step()
+        assert gate.outer_scale != 0
+        assert torch.equal(gate.qg_fc.weight, start) == (step == 0)
+
+
+def test_nan_weights_are_told(tmp_path: Path) -> None:
+    old = files.qd_detr(tmp_path / "old.ckpt")
+    content = torch.load(old, weights_only=False)
+    content["model"]["class_embed.bias"][0] = float("inf")
+    torch.save(content, old)
+    report = load_from_any(family_of(CONFIG).starting(CONFIG, seed=5), old, CONFIG)
+    assert "warning: NaN or infinity in 1 tensors: class_embed.bias (1)" in report
+
+
 def test_a_fault_leaves_the_model_alone(tmp_path: Path) -> None:
     model = family_of(CONFIG).starting(CONFIG, seed=5)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

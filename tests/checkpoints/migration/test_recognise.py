@@ -110,8 +110,8 @@ def test_unknown_files_are_described_and_the_name_means_nothing(tmp_path: Path) 
 def test_nan_weights_are_loaded_and_reported(tmp_path: Path) -> None:
     torch.save({"a": torch.tensor([1.0, float("nan")]), "b": torch.ones(2)}, tmp_path / "a.pt")
     found = inspect(tmp_path / "a.pt")
-    assert found.non_finite == ("a",)
-    assert "NaN or infinity: a" in found.lines()
+    assert found.non_finite == {"a": 1}
+    assert "NaN or infinity: a (1)" in found.lines()
 
 
 def test_description_is_plain_data(tmp_path: Path) -> None:

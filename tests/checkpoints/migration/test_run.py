@@ -22,12 +22,21 @@ from gatefuse_plugins.errors import CheckpointError
 CUSTOM = files.AVIGATE_CUSTOM
 GUIDED = {"type": "TextGuidedImageFusion"}
 SCALED = {"query_gate": "scalar", "query_gate_scale": True}
-SCALAR_GATES = [{"pattern": "transformer.encoder.layers.*", "branch": "attention"}]
+SCALAR_GATES = files.slot("transformer.encoder.layers.*", "attention")
+QFORMER = "Qformer.bert.encoder.layer"
+QFORMER_GATES = (
+    {"pattern": f"{QFORMER}.{{0,2}}.crossattention.output.dense", "gate": {"type": "ResidualGate"}},
+    {"pattern": f"{QFORMER}.*.output_query.dense", "gate": {"type": "ResidualGate", "granularity": "clipwise"}},
+)
+VIDEO_GATES = {"pattern": "transformerClip.resblocks.*.mlp.c_proj", "gate": {"type": "ResidualGate", "kind": "ffn"}}
 ADDITIONS: list[tuple[str, dict[str, Any]]] = [
     ("moments", files.moments({**CUSTOM, "ffn_gate_film": True, "gating_type": "elementwise"})),
     ("moments", files.moments({**CUSTOM, "generation": "tanh"})),
     ("moments", files.moments({"type": "QueryAwareTemporalGate"})),
-    ("moments", files.moments(layer_gates=SCALAR_GATES)),
+    ("moments", files.injected(files.moments(), SCALAR_GATES)),
+    ("composed", files.injected(files.COMPOSED, *QFORMER_GATES)),
+    ("composed", files.injected({**files.COMPOSED, "fusion": GUIDED}, *QFORMER_GATES)),
+    ("retrieval", files.injected({**files.RETRIEVAL, **SCALED}, VIDEO_GATES)),
     ("composed", {**files.COMPOSED, "fusion": GUIDED}),
     ("composed", {**files.COMPOSED, "fusion": {**GUIDED, "strategy": "weighted"}}),
     ("composed", {**files.COMPOSED, "fusion": {"type": "TextGuidedSpatialAttention"}}),
@@ -217,15 +226,15 @@ def test_nan_weights_travel_and_are_reported(tmp_path: Path) -> None:
     content["model"]["class_embed.bias"][0] = float("nan")
     torch.save(content, path)
     result = migrate(make_plan(path, files.moments(CUSTOM)), tmp_path / "new.safetensors")
-    assert result.non_finite == ["class_embed.bias"]
+    assert result.non_finite == {"class_embed.bias": 1}
     assert result.comparison is not None
     assert result.comparison.equal
 
 
 def test_a_migrated_file_migrates_again(tmp_path: Path) -> None:
     first = migrate(make_plan(files.qd_detr(tmp_path / "a.ckpt"), files.moments(CUSTOM)), tmp_path / "b.safetensors")
-    gates = [{"pattern": "transformer.encoder.layers.0", "branch": "ffn", "gate": {"type": "ResidualGate"}}]
-    plan = make_plan(first.path, files.moments(CUSTOM, layer_gates=gates))
+    gate = files.slot("transformer.encoder.layers.0", "ffn")
+    plan = make_plan(first.path, files.injected(files.moments(CUSTOM), gate))
     assert plan.counts() == {"kept": 264, "new": 1}
     second = migrate(plan, tmp_path / "c.safetensors")
     assert second.comparison is not None

@@ -150,8 +150,7 @@ def own_run(path: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
 def test_our_own_training_goes_on_with_new_gates(tmp_path: Path) -> None:
     config = files.moments({"type": "QueryAwareTemporalGate"})
     old, before = own_run(tmp_path / "epoch_3.pth", config)
-    gates = [{"pattern": "transformer.t2v_encoder.layers.*", "branch": "ffn", "gate": {"type": "ResidualGate"}}]
-    gated = {**config, "layer_gates": gates}
+    gated = files.injected(config, files.slot("transformer.t2v_encoder.layers.*", "ffn"))
     migrate(make_plan(tmp_path / "epoch_3.pth", gated), tmp_path / "new.pth", training=TRAINING)
     content, model, after = resumed(tmp_path / "new.pth", gated)
     expected = {name: before.optimizer.state.get(parameter) for name, parameter in old.named_parameters()}

@@ -61,11 +61,8 @@ def test_avigate(tmp_path: Path) -> None:
 
 
 def test_scalar_gates_are_folded_into_the_weights(tmp_path: Path) -> None:
-    gates = [
-        {"pattern": "transformer.encoder.layers.*", "branch": branch, "gate": {"type": "ResidualGate"}}
-        for branch in ("attention", "ffn")
-    ]
-    config = files.moments(layer_gates=gates)
+    gates = [files.slot("transformer.encoder.layers.*", branch) for branch in ("attention", "ffn")]
+    config = files.injected(files.moments(), *gates)
     made = migrate(make_plan(files.qd_detr(tmp_path / "old.ckpt"), config), tmp_path / "new.safetensors")
     trained = {name: tensor.clone() for name, tensor in read_checkpoint(made.path).state_dict.items()}
     for name in trained:
@@ -89,7 +86,7 @@ def test_what_upstream_lacks_is_refused_with_the_error(tmp_path: Path) -> None:
     made = migrate(make_plan(files.qd_detr(tmp_path / "old.ckpt"), config), tmp_path / "new.safetensors")
     state = {name: tensor.clone() for name, tensor in read_checkpoint(made.path).state_dict.items()}
     exact = to_upstream(made.path, tmp_path / "unlearned.ckpt")
-    assert "fusion QueryAwareTemporalGate" in exact.notes
+    assert "left out: fusion QueryAwareTemporalGate" in exact.notes
     state["fusion.value.bias"] += 1
     torch.save(state, tmp_path / "trained.pth")
     with pytest.raises(CheckpointError, match=r"QD-DETR has no such model(.|\n)*full/pred_logits: 0\.\d+ of"):

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from archives import STATE, refuse, rezip
+from archives import STATE, refuse, replace_in_pickle, rezip
+from mmengine.optim import OneCycleLR
 
+from gatefuse_plugins.checkpoints.migration import open_source
 from gatefuse_plugins.checkpoints.pickles import read_file
 from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.errors import CheckpointError
@@ -124,6 +126,38 @@ def test_pipe_device_and_directory(tmp_path: Path) -> None:
     refuse(tmp_path / "pipe", "is a pipe, socket or device")
     refuse(Path("/dev/zero"), "is a pipe, socket or device")
     refuse(tmp_path, "is a directory")
+
+
+def training_checkpoint(path: Path) -> Path:
+    """What mmengine writes, with the state of a one-cycle schedule, which names functions of its class."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(2))], lr=0.1)
+    schedule = OneCycleLR(optimizer, eta_max=1.0, total_steps=10).state_dict()
+    content = {"meta": {"epoch": 1}, "state_dict": STATE, "message_hub": {}, "optimizer": optimizer.state_dict()}
+    torch.save(content | {"param_schedulers": [schedule]}, path)
+    return path
+
+
+def test_one_cycle_schedules_are_read(tmp_path: Path) -> None:
+    path = training_checkpoint(tmp_path / "iter_1.pth")
+    assert set(open_source(path).training) == {"message_hub", "optimizer", "param_schedulers"}
+    assert torch.equal(read_checkpoint(path).state_dict["a.weight"], STATE["a.weight"])
+    hostile = replace_in_pickle(path, b"_annealing_cos", b"__reduce_ex__x")
+    refuse(hostile, r"builtins\.getattr\(.*OneCycleParamScheduler, '__reduce_ex__x'\)")
+
+
+def test_a_damaged_training_checkpoint_is_refused_by_migration_too(tmp_path: Path) -> None:
+    path = training_checkpoint(tmp_path / "iter_1.pth")
+    content = bytearray(path.read_bytes())
+    content[content.index(STATE["a.weight"].numpy().tobytes()) + 6] ^= 0x20
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="does not fit: its bytes changed"):
+        open_source(path)
+
+
+def test_safetensors_of_the_other_byte_order(tmp_path: Path) -> None:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(struct.pack(">Q", len(header)) + header + bytes(24))
+    refuse(tmp_path / "a.safetensors", "not a readable checkpoint|damaged safetensors")
 
 
 @pytest.mark.parametrize(

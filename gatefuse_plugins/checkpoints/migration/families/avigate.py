@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatefuse_plugins.checkpoints.migration.families.base import Batches, Config, given, shapes_on_meta
+from gatefuse_plugins.checkpoints.migration.families.base import Batches, given, shapes_on_meta
+from gatefuse_plugins.checkpoints.migration.hosts import Config
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
-from gatefuse_plugins.hosts.avigate.build import build_avigate
 from gatefuse_plugins.hosts.avigate.scoring import score_all_pairs
+from gatefuse_plugins.registry import MODELS
 
 _SIZES = ("width", "num_query_tokens", "resampler_layers", "fusion_layers", "max_frames")
 _GATES = ("query_gate", "query_gate_scale", "text_gates", "layer_decay", "decay_ffn", "gate_pooling")
@@ -28,13 +29,13 @@ class AVIGATEFamily:
     def skeleton(self, config: Config) -> nn.Module:
         """See ``Family``."""
         with torch.device("meta"):
-            return build_avigate(**_bare(config))
+            return MODELS.build(_bare(config))
 
     def starting(self, config: Config, seed: int) -> nn.Module:
         """See ``Family``."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build_avigate(**_bare(config))
+            return MODELS.build(_bare(config))
 
     def runnable(self, config: Config) -> nn.Module:
         """See ``Family``."""
@@ -89,5 +90,5 @@ class AVIGATEFamily:
 
 
 def _bare(config: Config) -> Config:
-    """Arguments of the builder, without encoders and without what freezes them."""
-    return {name: value for name, value in config.items() if name not in ("type", "frozen", *_ENCODERS)}
+    """``config`` without encoders and without what freezes them."""
+    return {name: value for name, value in config.items() if name not in ("frozen", *_ENCODERS)}

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from gatefuse_plugins.checkpoints.migration.hosts import Config
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
 from gatefuse_plugins.errors import GatefuseError
 from gatefuse_plugins.registry import MODELS
 
-Config = dict[str, Any]
 Batches = dict[str, dict[str, Any]]
 
 
 class Family(Protocol):
-    """Hosts of one kind.
+    """Hosts of one kind. Every ``config`` but that of ``old_config`` may also be of type ``Injected``.
 
     Attributes:
         name: as in ``Identity.family``.
@@ -49,7 +49,7 @@ class Family(Protocol):
         ...
 
     def old_config(self, found: Identity, config: Config) -> Config:
-        """Config of the checkpoint's own model; what its shapes and options do not tell is taken from ``config``."""
+        """Config of the checkpoint's own host, bare; what shapes and options do not tell is taken from ``config``."""
         ...
 
     def upstream_padding(self, config: Config) -> Config:
@@ -63,12 +63,6 @@ class Family(Protocol):
     def outputs(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
         """What the model makes of a batch, by name, padded positions left out."""
         ...
-
-
-def type_of(config: Mapping[str, Any] | None) -> str:
-    """The ``type`` of a config node without its scope; empty without one."""
-    name = config.get("type") if isinstance(config, Mapping) else None
-    return name.rpartition(".")[2] if isinstance(name, str) else ""
 
 
 def shapes_on_meta(node: Any, prefix: str) -> dict[str, tuple[int, ...]] | None:

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatefuse_plugins.checkpoints.migration.families.base import Batches, Config, given, shapes_on_meta, type_of
+from gatefuse_plugins.checkpoints.migration.families.base import Batches, given, shapes_on_meta
+from gatefuse_plugins.checkpoints.migration.hosts import Config, rules_of, type_of
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.registry import MODELS
@@ -36,12 +37,14 @@ class Blip2Family:
             return MODELS.build(self._bare(config))
 
     def starting(self, config: Config, seed: int) -> nn.Module:
-        """See ``Family``; one thin Q-Former layer over no vocabulary to speak of, for none of it can be new."""
+        """See ``Family``; one thin Q-Former layer over no vocabulary to speak of, unless gates go into its layers."""
         bare = self._bare(config)
-        thin = {"num_hidden_layers": 1, "intermediate_size": 1, "vocab_size": 2, "max_position_embeddings": 2}
+        if not rules_of(config):
+            thin = {"num_hidden_layers": 1, "intermediate_size": 1, "vocab_size": 2, "max_position_embeddings": 2}
+            bare["qformer"] |= thin
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return MODELS.build({**bare, "qformer": {**bare["qformer"], **thin}})
+            return MODELS.build(bare)
 
     def runnable(self, config: Config) -> nn.Module:
         """See ``Family``."""

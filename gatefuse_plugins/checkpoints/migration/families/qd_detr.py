@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatefuse_plugins.checkpoints.migration.families.base import Batches, Config, given, type_of
+from gatefuse_plugins.checkpoints.migration.families.base import Batches, given
+from gatefuse_plugins.checkpoints.migration.hosts import Config, type_of
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
 from gatefuse_plugins.registry import MODELS
 
@@ -48,8 +49,8 @@ class QDDETRFamily:
 
     def old_config(self, found: Identity, config: Config) -> Config:
         """See ``Family``."""
-        old = {name: value for name, value in config.items() if name not in ("fusion", "layer_gates", "audio_dim")}
-        old |= given(found.sizes, *_SIZES, *_MORE) | {"layer_gates": found.extras.get("layer_gates", [])}
+        old = {name: value for name, value in config.items() if name not in ("fusion", "audio_dim")}
+        old |= given(found.sizes, *_SIZES, *_MORE)
         old |= {name: found.extras[name] for name in ("nheads", "use_txt_pos") if name in found.extras}
         if not found.fusion_config:
             return {**old, "fusion": None}

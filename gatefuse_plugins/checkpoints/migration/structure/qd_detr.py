@@ -21,8 +21,6 @@ def recognise(shapes: Shapes, options: Mapping[str, Any]) -> dict[str, Any] | No
     if not options.get("nheads"):
         undecided.append("attention heads (shapes do not tell; the config's are taken)")
     extras = {name: options[name] for name in ("nheads", "use_txt_pos") if name in options}
-    if gates := _layer_gates(shapes):
-        extras["layer_gates"] = gates
     return {"sizes": sizes, "extras": extras, "undecided": tuple(undecided), **found}
 
 
@@ -109,15 +107,3 @@ def _described(origin: str, model: str, fusion: str, config: dict[str, Any] | No
 
 def _no_audio(shapes: Shapes) -> dict[str, str]:
     return {"no_audio": "learned"} if "fusion.no_audio.state" in shapes else {}
-
-
-def _layer_gates(shapes: Shapes) -> list[dict[str, Any]]:
-    """Rules that place the gates that the parameters show; a pooled and a clipwise head have equal shapes."""
-    rules = []
-    for match in shapes.matches(r"(transformer\.\w+\.layers\.\d+)\.(attention|ffn)_gate\.(raw|head\.2\.weight)"):
-        gate: dict[str, Any] = {"type": "ResidualGate"}
-        if match[3] != "raw":
-            values = shapes.width(match[0], 0)
-            gate |= {"granularity": "elementwise" if values > 1 else "global", "hidden_dim": shapes.width(match[0], 1)}
-        rules.append({"pattern": match[1], "branch": match[2], "gate": gate})
-    return rules
