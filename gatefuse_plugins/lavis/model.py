@@ -23,6 +23,7 @@ from gatefuse_plugins.checkpoints.loading import LoadReport
 from gatefuse_plugins.errors import WeightsUnavailableError
 from gatefuse_plugins.hosts.blip2_cir import ComposedRetrievalNetwork, build_blip2_composed_retrieval
 from gatefuse_plugins.hosts.blip2_cir.losses import max_token_similarity
+from gatefuse_plugins.injection import inject
 from gatefuse_plugins.lavis.config import MODEL_TYPES, model_config_path, read_model_config
 from gatefuse_plugins.lavis.weights import fill, open_checkpoint
 
@@ -60,6 +61,7 @@ class Blip2CirGated(ComposedRetrievalNetwork, BaseModel):
 
         Raises:
             ConfigError: lists every fault of the section.
+            PatternError: a pattern of ``injection`` matches nothing.
             WeightsUnavailableError: a file is neither on disk nor reachable; says which one to put where.
             CheckpointError: the weights cannot be read or do not fit.
         """
@@ -77,6 +79,8 @@ class Blip2CirGated(ComposedRetrievalNetwork, BaseModel):
             embed_dim=host.text_proj.out_features,
             loss_options=host.loss_options,
         )
+        if config.injection:
+            inject(model, config.injection)
         if checkpoint is not None:
             fill(model, checkpoint, as_start=config.weights_key == "model.pretrained")
         return model
@@ -95,7 +99,7 @@ class Blip2CirGated(ComposedRetrievalNetwork, BaseModel):
         return fill(self, checkpoint, as_start=checkpoint.origin == "lavis")
 
     def load_from_pretrained(self, url_or_filename: str) -> LoadReport:
-        """Load weights to start from; prompt tokens and fusion may be missing. Errors as :meth:`load_checkpoint`."""
+        """Load weights to start from; parts new to BLIP-2 may be missing. Errors as :meth:`load_checkpoint`."""
         return fill(self, open_checkpoint(str(url_or_filename), "model.pretrained"), as_start=True)
 
     def forward(self, samples: Mapping[str, Any]) -> dict[str, Tensor]:

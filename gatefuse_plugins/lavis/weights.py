@@ -14,7 +14,7 @@ from gatefuse_plugins.hosts.blip2_cir.weights import locate_file
 
 _logger = logging.getLogger(__name__)
 _ENCODER = "visual_encoder"
-_NEW_PARTS = ("prompt_tokens", "fusion")  # what SPRC and the gates add to BLIP-2
+_NEW_PARTS = ("prompt_tokens", "fusion", "gatefuse_injection")  # what SPRC and the gates add to BLIP-2
 
 
 def open_checkpoint(source: str, key: str) -> Checkpoint:
@@ -36,7 +36,7 @@ def fill(model: nn.Module, checkpoint: Checkpoint, as_start: bool) -> LoadReport
 
     - An encoder that the checkpoint does not hold at all stays as it was built (warned about, since only the caller
       knows whether it is the right one): LAVIS's first-stage files come without.
-    - ``as_start``: prompt tokens and fusion too keep their initialisation where the checkpoint has none.
+    - ``as_start``: prompt tokens, fusion and injected gates keep their start too where the checkpoint has none.
 
     Raises:
         CheckpointError: lists every key that does not fit; the model is left as it was.

@@ -48,6 +48,13 @@ def test_several_faults_are_reported_at_once() -> None:
     assert len(faults) == 6
 
 
+def test_an_unknown_backend_is_a_fault() -> None:
+    config = root()
+    config["model"]["qformer"]["backend"] = "transfomers"
+    (fault,) = config_faults(config)
+    assert fault == "model.qformer.backend: 'transfomers' is unknown; did you mean 'transformers'?"
+
+
 @pytest.mark.parametrize(
     ("vision", "width"),
     [

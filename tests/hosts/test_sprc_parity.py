@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from oracles import TOLERANCE, fill, load_oracle
+from qformer_backends import EACH_BACKEND
 from torch import nn
 
 from gatefuse_plugins.checkpoints.loading import load_into
@@ -35,7 +37,7 @@ def sprc_state(manifest: dict[str, list[int]]) -> dict[str, torch.Tensor]:
     return state
 
 
-def upstream_network(config: dict[str, Any]) -> ComposedRetrievalNetwork:
+def upstream_network(config: dict[str, Any], backend: str) -> ComposedRetrievalNetwork:
     sizes = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
     qformer = build_qformer(
         config["encoder_width"],
@@ -43,6 +45,7 @@ def upstream_network(config: dict[str, Any]) -> ComposedRetrievalNetwork:
         config["num_query_token"],
         config["cross_attention_freq"],
         bert=None,
+        backend=backend,
         **{name: config[name] for name in sizes},
     )
     tokenizer = CaptionTokenizer("tiny")
@@ -51,9 +54,10 @@ def upstream_network(config: dict[str, Any]) -> ComposedRetrievalNetwork:
     )
 
 
-def test_sprc_checkpoint_loads_and_gives_its_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", EACH_BACKEND)
+def test_sprc_checkpoint_loads_and_gives_its_numbers(backend: str, tmp_path: Path) -> None:
     manifest, arrays = load_oracle("sprc_blip2_cir")
-    network = upstream_network(manifest["config"]).eval()
+    network = upstream_network(manifest["config"], backend).eval()
     path = tmp_path / "tuned_clip_best.pt"
     torch.save({"epoch": 7, "Blip2QformerCirAlignPrompt": sprc_state(manifest["state_dict"])}, path)
     checkpoint = read_checkpoint(path)

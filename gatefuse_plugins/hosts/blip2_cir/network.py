@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatefuse_plugins.hosts.blip2_cir import losses as loss_fn
-from gatefuse_plugins.hosts.blip2_cir.qformer import embed_prompted_text, fuse_queries, run_text_path
+from gatefuse_plugins.hosts.blip2_cir.qformer_passes import embed_prompted_text, fuse_queries, run_text_path
 from gatefuse_plugins.hosts.blip2_cir.text import CaptionTokenizer, TextBatch
 from gatefuse_plugins.hosts.distributed import gather_with_grad, own_columns
 
@@ -45,7 +45,7 @@ class ComposedRetrievalNetwork(nn.Module):
 
     Args:
         visual_encoder: frozen, ``(B, 3, S, S) -> (B, L, D)``, attributes ``num_features`` and ``num_tokens``.
-        qformer: LAVIS ``BertLMHeadModel`` with cross-attention.
+        qformer: BERT with query tokens and cross-attention, from :func:`build_qformer`.
         tokenizer: captions to ids.
         fusion: changes the normalised reference tokens by the caption; ``None`` is plain SPRC.
         num_query_token: Q.

@@ -91,7 +91,12 @@ def _load_tokenizer(vocabulary: str) -> PreTrainedTokenizerBase:
 
     if vocabulary == "tiny":
         path = files("gatefuse_plugins.hosts.blip2_cir").joinpath("tiny_vocab.txt")
-        tokenizer = BertTokenizerFast(vocab_file=str(path))
+        # the first name is transformers 4's, the second 5's; either ignores the other's, and then knows no word
+        tokenizer = BertTokenizerFast(vocab_file=str(path), vocab=str(path))
+        if len(tokenizer) < len(path.read_text(encoding="utf-8").splitlines()):
+            import transformers
+
+            raise RuntimeError(f"transformers {transformers.__version__} did not read the vocabulary {path}")
     else:
         tokenizer = load_from_hub(
             vocabulary, BertTokenizerFast.from_pretrained, ("vocab.txt",), "model.tokenizer.vocabulary"

@@ -63,6 +63,12 @@ def load_from_hub(name_or_path: str, load: Callable[..., T], files: tuple[str, .
     )
 
 
+def bert_files(bert: str) -> tuple[str, str]:
+    """What a folder of BERT weights must hold: its config, and weights in either of the two formats there are."""
+    safe = "model.safetensors"
+    return "config.json", safe if (Path(bert).expanduser() / safe).is_file() else "pytorch_model.bin"
+
+
 def locate_file(path: str | None, url: str, key: str) -> Path:
     """Local file for ``path``, else the download of ``url`` (from the cache where it is there).
 

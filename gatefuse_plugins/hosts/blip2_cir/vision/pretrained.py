@@ -1,16 +1,16 @@
-"""EVA ViT-g and CLIP ViT-L of BLIP-2, through lavis, with weights from a local file where given."""
+"""EVA ViT-g and CLIP ViT-L of BLIP-2, with weights from a local file where given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gatefuse_plugins.errors import CheckpointError, WeightsUnavailableError
+from gatefuse_plugins.hosts.blip2_cir.vision.clip import ClipVisionTransformer
+from gatefuse_plugins.hosts.blip2_cir.vision.eva import EvaVisionTransformer
 from gatefuse_plugins.hosts.blip2_cir.weights import locate_file
 from gatefuse_plugins.registry import MODELS
 
@@ -32,17 +32,31 @@ def _finish(vit: nn.Module, num_features: int, image_size: int, precision: str) 
     return vit.requires_grad_(False).eval()
 
 
-def _load(vit: nn.Module, path: Path, interpolate: Callable[[nn.Module, dict], None]) -> None:
+def resize_positions(positions: Tensor, tokens: int, align_corners: bool) -> Tensor:
+    """Position embeddings (1 + n * n, D) for ``tokens`` = 1 + m * m tokens, the patches' bicubically interpolated."""
+    if len(positions) == tokens:
+        return positions
+    old, new = round((len(positions) - 1) ** 0.5), round((tokens - 1) ** 0.5)
+    grid = positions[1:].float().unflatten(0, (old, old)).permute(2, 0, 1)[None]
+    grid = F.interpolate(grid, size=(new, new), mode="bicubic", align_corners=align_corners)
+    return torch.cat([positions[:1].float(), grid[0].flatten(1).T])
+
+
+def _load(vit: nn.Module, path: Path, positions: str, align_corners: bool) -> None:
     key = "model.vision.weights"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise WeightsUnavailableError(f"{key}={str(path)!r} cannot be read: {error}") from error
-    interpolate(vit, state)
-    missing = sorted(set(vit.state_dict()) - set(state))
+    own = vit.state_dict()
+    missing = sorted(set(own) - set(stored))
     if missing:
         raise CheckpointError(f"{key}={str(path)!r} lacks {len(missing)} of the encoder's weights: {missing[:5]} ...")
-    vit.load_state_dict(state, strict=False)  # the published files also hold the last block and head, unused here
+    # the published files also hold the last block and head, unused here
+    state = {name: stored[name] for name in own}
+    width, tokens = own[positions].shape[-1], own[positions].shape[-2]
+    resized = resize_positions(state[positions].reshape(-1, width), tokens, align_corners)
+    vit.load_state_dict({**state, positions: resized.reshape(own[positions].shape)})
 
 
 @MODELS.register_module(name="EvaViTG")
@@ -56,20 +70,11 @@ def build_eva_vit_g(image_size: int = 224, weights: str | None = None, precision
 
     Raises:
         WeightsUnavailableError: no weights; the message says which file to put where.
+        CheckpointError: the file lacks some of the encoder's weights.
     """
-    from lavis.models.eva_vit import VisionTransformer, interpolate_pos_embed
-
     path = locate_file(weights, EVA_VIT_G_URL, "model.vision.weights")
-    options: dict[str, Any] = {"embed_dim": 1408, "depth": 39, "num_heads": 16, "mlp_ratio": 4.3637}
-    vit = VisionTransformer(
-        img_size=image_size,
-        patch_size=PATCH_SIZE,
-        qkv_bias=True,
-        use_mean_pooling=False,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        **options,
-    )
-    _load(vit, path, interpolate_pos_embed)
+    vit = EvaVisionTransformer(image_size, PATCH_SIZE)
+    _load(vit, path, "pos_embed", align_corners=False)
     return _finish(vit, 1408, image_size, precision)
 
 
@@ -82,12 +87,7 @@ def build_clip_vit_l(
     ``blocks``: 21 in stock LAVIS, which BLIP-2's released weights were trained on; SPRC's edition keeps 23, so its
     ViT-L checkpoints need ``blocks=23``.
     """
-    from lavis.models.clip_vit import VisionTransformer, interpolate_pos_embed
-
     path = locate_file(weights, CLIP_VIT_L_URL, "model.vision.weights")
-    options: dict[str, Any] = {"input_resolution": image_size, "patch_size": PATCH_SIZE, "width": 1024}
-    vit = VisionTransformer(**options, layers=24, heads=16, use_grad_checkpointing=False)
-    # the editions disagree on how many blocks ``layers`` gives; what is kept is stated here
-    vit.transformer.resblocks = vit.transformer.resblocks[:blocks]
-    _load(vit, path, interpolate_pos_embed)
+    vit = ClipVisionTransformer(image_size, PATCH_SIZE, depth=blocks)
+    _load(vit, path, "positional_embedding", align_corners=True)  # the two interpolate differently upstream
     return _finish(vit, 1024, image_size, precision)
