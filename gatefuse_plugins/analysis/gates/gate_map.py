@@ -30,8 +30,7 @@ class TokenMap:
         name: dotted name of the tap; of the fusion for the kind ``change``.
         kind: of the tap; ``change`` for mean over channels of |fused - image|.
         neutral: the value at which the caption changes nothing (0 where ``distance``).
-        values: (H, W), channels averaged, tokens that are no places (CLS) left out; (1, 1) where one value is for the
-            whole image.
+        values: (H, W), channels averaged, without CLS token; (1, 1) where one value is for the whole image.
         distance: averaged were |value - neutral|, for values on both sides of neutral would cancel out.
     """
 
@@ -126,7 +125,7 @@ def analyse_gate_maps(
 def compose_queries(
     model: nn.Module, dataset: ComposedRetrievalDataset, rows: Sequence[int], grid: tuple[int, int] | None = None
 ) -> tuple[list[GateMap], Tensor]:
-    """Gate maps without retrievals, and query vectors (N, E) on the CPU; errors as :func:`analyse_gate_maps`."""
+    """Gate maps without retrievals, and query vectors (N, E) on the CPU; raises as :func:`analyse_gate_maps`."""
     if getattr(dataset, "role", None) != "eval" or not isinstance(dataset, ComposedRetrievalDataset):
         raise ConfigError(f"gate maps: a {type(dataset).__name__} has no queries; expected composed retrieval, eval")
     info = dataset.metainfo
@@ -150,9 +149,9 @@ def compose_queries(
 
 
 def _token_map(signal: TokenSignal, grid: tuple[int, int] | None) -> TokenMap:
-    values = signal.values
-    height, width = (1, 1) if len(values) == 1 else token_grid(len(values), grid)
-    placed = values[len(values) - height * width :].reshape(height, width)
+    count = len(signal.values)
+    height, width = (1, 1) if count == 1 else token_grid(count, grid)
+    placed = signal.values[count - height * width :].reshape(height, width)
     return TokenMap(signal.name, signal.kind, 0.0 if signal.distance else signal.neutral, placed, signal.distance)
 
 

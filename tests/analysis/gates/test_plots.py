@@ -34,13 +34,8 @@ from gatefuse_plugins.analysis.gates.plots.heat_maps import averaged_columns
 from gatefuse_plugins.analysis.gates.plots.histograms import distributions_figure, overall_figure
 from gatefuse_plugins.analysis.gates.plots.individual import sample_figure
 from gatefuse_plugins.analysis.gates.plots.interventions import interventions_figure
-from gatefuse_plugins.analysis.gates.plots.patterns import (
-    activation_figure,
-    extremes_figure,
-    layer_means_figure,
-    samples_figure,
-    sections_figure,
-)
+from gatefuse_plugins.analysis.gates.plots.pattern_bars import extremes_figure, layer_means_figure
+from gatefuse_plugins.analysis.gates.plots.patterns import activation_figure, samples_figure, sections_figure
 from gatefuse_plugins.analysis.gates.plots.runs import runs_figure
 from gatefuse_plugins.analysis.gates.plots.style import colour_scale, kind_colours
 from gatefuse_plugins.analysis.gates.plots.write import BUILT_IN, write_plots

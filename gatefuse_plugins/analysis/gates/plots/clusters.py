@@ -8,10 +8,10 @@ import numpy as np
 
 from gatefuse_plugins.analysis.gates.clusters import GateClusters
 from gatefuse_plugins.analysis.gates.plots.heat_maps import heat_map
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
 from gatefuse_plugins.analysis.gates.plots.style import (
     ABSENT_COLOUR,
     GROUP_COLOURS,
-    Sheet,
     beside,
     literal,
     plain_axis,

@@ -8,10 +8,10 @@ import numpy as np
 
 from gatefuse_plugins.analysis.gates.comparison import SampleComparison
 from gatefuse_plugins.analysis.gates.plots.heat_maps import heat_map
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
 from gatefuse_plugins.analysis.gates.plots.style import (
     GROUP_COLOURS,
     LAYER_STYLES,
-    Sheet,
     beside,
     literal,
     neutral_line,

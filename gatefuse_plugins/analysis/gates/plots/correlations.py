@@ -8,7 +8,8 @@ import numpy as np
 
 from gatefuse_plugins.analysis.gates.correlations import Correlation, GateCorrelations
 from gatefuse_plugins.analysis.gates.plots.heat_maps import heat_map
-from gatefuse_plugins.analysis.gates.plots.style import Sheet, literal, plain_axis, say_empty
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
+from gatefuse_plugins.analysis.gates.plots.style import literal, plain_axis, say_empty
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

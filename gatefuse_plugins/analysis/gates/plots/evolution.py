@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gatefuse_plugins.analysis.gates.evolution import GateCurveOverTraining, GateEvolution
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
 from gatefuse_plugins.analysis.gates.plots.style import (
     GROUP_COLOURS,
     LAYER_STYLES,
-    Sheet,
     beside,
     literal,
     plain_axis,

@@ -8,9 +8,9 @@ import numpy as np
 
 from gatefuse_plugins.analysis.gates.distributions import GateDistribution, LayerDistributions
 from gatefuse_plugins.analysis.gates.overall import OverallStatistics
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
 from gatefuse_plugins.analysis.gates.plots.style import (
     GROUP_COLOURS,
-    Sheet,
     beside,
     kind_colours,
     literal,

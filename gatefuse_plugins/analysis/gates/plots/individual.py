@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from gatefuse_plugins.analysis.gates.individual import SampleGate, SampleGates
 from gatefuse_plugins.analysis.gates.plots.heat_maps import heat_map
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
 from gatefuse_plugins.analysis.gates.plots.style import (
-    Sheet,
     beside,
     layer_colours,
     literal,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gatefuse_plugins.analysis.gates.intervention_table import InterventionRow, InterventionTable
-from gatefuse_plugins.analysis.gates.plots.style import Sheet, literal, plain_axis, say_empty
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
+from gatefuse_plugins.analysis.gates.plots.style import literal, plain_axis, say_empty
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gatefuse_plugins.analysis.gates.plots.sheet import Sheet
 from gatefuse_plugins.analysis.gates.plots.style import (
     GROUP_COLOURS,
-    Sheet,
     beside,
     literal,
     number,

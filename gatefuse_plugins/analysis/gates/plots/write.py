@@ -16,13 +16,8 @@ from gatefuse_plugins.analysis.gates.plots.gate_maps import draw_gate_maps, gate
 from gatefuse_plugins.analysis.gates.plots.histograms import distributions_figure, overall_figure
 from gatefuse_plugins.analysis.gates.plots.individual import sample_figure
 from gatefuse_plugins.analysis.gates.plots.interventions import interventions_figure
-from gatefuse_plugins.analysis.gates.plots.patterns import (
-    activation_figure,
-    extremes_figure,
-    layer_means_figure,
-    samples_figure,
-    sections_figure,
-)
+from gatefuse_plugins.analysis.gates.plots.pattern_bars import extremes_figure, layer_means_figure
+from gatefuse_plugins.analysis.gates.plots.patterns import activation_figure, samples_figure, sections_figure
 from gatefuse_plugins.analysis.gates.plots.runs import runs_figure
 from gatefuse_plugins.analysis.gates.plots.style import write_figure
 from gatefuse_plugins.errors import GatefuseError
