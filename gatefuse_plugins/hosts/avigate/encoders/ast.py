@@ -1,14 +1,13 @@
-"""The Audio Spectrogram Transformer (Gong et al., Interspeech 2021) through transformers, as AVIGATE uses it."""
+"""The Audio Spectrogram Transformer (Gong et al., Interspeech 2021), as AVIGATE uses it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
+from gatefuse_plugins.hosts.avigate.encoders.ast_network import ASTNetwork, ASTSizes
 from gatefuse_plugins.hosts.avigate.encoders.pretrained import build_pretrained
 from gatefuse_plugins.registry import MODELS
-
-_LAYER_NORM_EPS = 1e-6  # timm's, from which AST was trained
 
 
 @MODELS.register_module()
@@ -22,8 +21,9 @@ class ASTAudioEncoder(nn.Module):
         num_mel_bins, max_length: M and T of the spectrograms; published weights are for 128 and 1024.
         patch_size, stride: of the patches, in frames and bins.
         hidden_dim, depth, num_heads: of the transformer.
-        weights: folder with ``config.json`` and weights of AST as transformers stores them; the projection to D is not
-            among them and keeps its random initialisation.
+        weights: folder with ``config.json`` and weights of AST as transformers stores them (any release;
+            ``model.safetensors`` or ``pytorch_model.bin``); the projection to D is not among them and keeps its random
+            initialisation.
 
     Raises:
         WeightsUnavailableError, ConfigError, CheckpointError: see :func:`build_pretrained`.
@@ -42,9 +42,7 @@ class ASTAudioEncoder(nn.Module):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        from transformers import ASTConfig, ASTModel
-
-        config = ASTConfig(
+        sizes = ASTSizes(
             hidden_size=hidden_dim,
             intermediate_size=4 * hidden_dim,
             num_hidden_layers=depth,
@@ -54,11 +52,10 @@ class ASTAudioEncoder(nn.Module):
             time_stride=stride,
             max_length=max_length,
             num_mel_bins=num_mel_bins,
-            layer_norm_eps=_LAYER_NORM_EPS,
         )
         self.output_dim, self.patch_size, self.stride = output_dim, patch_size, stride
         self.num_mel_bins, self.max_length = num_mel_bins, max_length
-        self.model = build_pretrained("ASTAudioEncoder", ASTModel, config, weights, None)
+        self.model = build_pretrained("ASTAudioEncoder", ASTNetwork, sizes, weights, None)
         self.projection = nn.Linear(hidden_dim, output_dim, bias=False)
         nn.init.normal_(self.projection.weight, std=hidden_dim**-0.5)  # upstream's
 
@@ -67,7 +64,7 @@ class ASTAudioEncoder(nn.Module):
         if spectrogram.shape[1:] != (self.max_length, self.num_mel_bins):
             expected = f"(B, {self.max_length}, {self.num_mel_bins})"
             raise ValueError(f"ASTAudioEncoder: spectrogram of shape {tuple(spectrogram.shape)}, expected {expected}")
-        hidden = self.model.encoder(self.model.embeddings(spectrogram)).last_hidden_state
+        hidden = self.model.encoder(self.model.embeddings(spectrogram))
         pooled = hidden[:, :2].mean(dim=1, keepdim=True)
         return self.projection(self.model.layernorm(torch.cat([pooled, hidden[:, 2:]], dim=1)))
 
