@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from gatefuse_plugins.errors import DataError
+from gatefuse_plugins.errors import ConfigError, DataError
 
 
 @contextlib.contextmanager
@@ -58,6 +58,20 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise DataError(f"{path}: no such file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); truncated download? Fetch the file again") from error
+
+
+def require_folder(path: str | os.PathLike[str], flag: str) -> None:
+    """Before long work: can files be written to the folder ``path``, made where absent? Makes nothing.
+
+    Raises:
+        ConfigError: names ``flag``, and the file or the folder that is in the way.
+    """
+    target = Path(path)
+    held = next(one for one in (target, *target.absolute().parents) if os.path.lexists(one))
+    if not held.is_dir():
+        raise ConfigError(f"{flag} {target}: {held} is a file; expected a folder, or a name that is free for one")
+    if not os.access(held, os.W_OK | os.X_OK):
+        raise ConfigError(f"{flag} {target}: {held} cannot be written to; expected a folder of one's own")
 
 
 @contextlib.contextmanager

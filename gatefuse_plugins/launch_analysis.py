@@ -30,7 +30,8 @@ from gatefuse_plugins.analysis.moment_queries import MomentQuery, analyse_querie
 from gatefuse_plugins.data.base import ComposedRetrievalDataset
 from gatefuse_plugins.data.moments.base import MomentDataset
 from gatefuse_plugins.errors import ConfigError
-from gatefuse_plugins.launch_analysis_sources import Source, find_source, load_object, train_demo
+from gatefuse_plugins.files import require_folder
+from gatefuse_plugins.launch_analysis_sources import Source, find_source, load_module, train_demo
 from gatefuse_plugins.launch_setup import bare
 
 MAX_SAMPLES = 50
@@ -48,7 +49,7 @@ def launch_analysis(args: argparse.Namespace) -> GateReport:
     """
     check_arguments(args)
     for module in args.extensions or []:
-        load_object(module)
+        load_module(module)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gatefuse_gates_")))
         args = train_demo(args, folder) if args.demo else args
@@ -62,7 +63,7 @@ def launch_analysis(args: argparse.Namespace) -> GateReport:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """ConfigError for arguments that contradict each other, before anything is loaded."""
+    """ConfigError for arguments that contradict each other or would have no effect, before anything is loaded."""
     given = [name for name in ("config", "log", "legacy_model", "demo") if getattr(args, name)]
     if len(given) != 1:
         found = ", ".join(f"--{name.replace('_', '-')}" for name in given) or "none"
@@ -71,9 +72,24 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise ConfigError("--config and --checkpoint go together; give both")
     if args.interventions is not None and not (args.config or args.demo):
         raise ConfigError("--intervene evaluates a model: it needs --config and --checkpoint, or --demo")
+    _refuse_idle(args)
+    require_folder(args.out, "--out")
     for flag, value in (("--max-samples", args.max_samples), ("--num-samples", args.num_samples)):
         if value is not None and (value < -1 or (value == 0 and flag == "--num-samples")):
             raise ConfigError(f"{flag} {value}: expected a number from {int(flag != '--max-samples')}, or -1 for all")
+
+
+def _refuse_idle(args: argparse.Namespace) -> None:
+    """Flags of the model and its data set, without one; the demonstration brings its own."""
+    if args.config:
+        return
+    idle = ("--split", "--data-path", "--cfg-options", "--work-dir", "--trust", *(["--training-log"] * args.demo))
+    for flag in idle:
+        if given := getattr(args, flag.removeprefix("--").replace("-", "_"), None):
+            shown = flag if given is True else f"{flag} {' '.join(given) if isinstance(given, list) else given}"
+            raise ConfigError(f"{shown}: has no effect here; it needs --config with --checkpoint")
+    if args.launcher != "none":
+        raise ConfigError(f"--launcher {args.launcher}: gates are analysed in one process; leave it out")
 
 
 def analyse(source: Source, args: argparse.Namespace) -> GateReport:
@@ -83,7 +99,9 @@ def analyse(source: Source, args: argparse.Namespace) -> GateReport:
     if args.demo and not compared:
         extremes = activation_patterns(summary, 1)
         compared = [str(summary.samples[at].id) for at in (*extremes.top, *extremes.bottom)]
-    shown = choose_samples(data, MAX_SAMPLES if args.max_samples is None else args.max_samples, compared)
+    shown = choose_samples(
+        data, MAX_SAMPLES if args.max_samples is None else args.max_samples, compared, summary.samples
+    )
     individuals = tuple(sample_gates(data, sample) for sample in shown)
     parts: dict[str, Any] = {}
     if source.others:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mmengine.runner import Runner
+from torch import nn
 
-from gatefuse_plugins.analysis.gates.data import GateData, SampleId
+from gatefuse_plugins.analysis.gates.data import GateData, SampleId, select_gates
 from gatefuse_plugins.analysis.gates.demo import CONFIG, SAMPLES, demo_options
 from gatefuse_plugins.analysis.gates.sources import StoreGateData
 from gatefuse_plugins.analysis.gates.sources_log import LogGateData
@@ -73,8 +76,10 @@ def _logs(args: argparse.Namespace) -> Source:
     names = [name for name, _ in named]
     if len(set(names)) < len(names):
         raise ConfigError(f"--log: two logs are called {', '.join(names)}; name them, as in --log first=A second=B")
-    opened = {name: open_log(path, args.num_samples) for name, path in named}
+    opened: dict[str, GateData] = {name: open_log(path, args.num_samples) for name, path in named}
     warnings = tuple(text for one in opened.values() for text in getattr(one, "warnings", ()))
+    if args.select:
+        opened = {name: select_gates(one, args.select) for name, one in opened.items()}
     first = opened.pop(names[0])
     return Source(first, warnings=warnings, name=names[0], others=opened)
 
@@ -115,21 +120,49 @@ def _model(args: argparse.Namespace, folder: Path) -> Source:
 
 
 def _legacy(args: argparse.Namespace, folder: Path) -> Source:
-    model, loader = load_object(args.legacy_model)()
+    model, loader = model_and_loader(args.legacy_model)
+    origin = f"{type(model).__name__} from {args.legacy_model}"
     with adapt_legacy_model(model):
-        found = record_loader(model, loader, folder / "store", f"{type(model).__name__} from {args.legacy_model}")
+        found = record_loader(model, loader, folder / "store", origin, args.select or "**")
     return Source(found.data, None, found.rows, found.warnings)
 
 
-def load_object(name: str) -> Any:
-    """A module, or what stands behind ``module:name`` in it."""
-    module, mark, attribute = name.partition(":")
+def model_and_loader(name: str) -> tuple[nn.Module, Iterable[Any]]:
+    """What the function ``MODULE:FUNCTION`` gives; what it raises itself is handed on.
+
+    Raises:
+        ConfigError: ``name`` is no such function, it needs arguments, or it returns something else.
+    """
+    module, _, attribute = name.partition(":")
+    wanted = "expected MODULE:FUNCTION, a function without arguments that returns (model, loader)"
+    if not module or not attribute:
+        raise ConfigError(f"--legacy-model {name}: {wanted}")
+    function = getattr(load_module(module), attribute, None)
+    if not callable(function):
+        raise ConfigError(f"{name}: {module} has no function {attribute!r}; {wanted}")
     try:
-        found = import_module(module)
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise ConfigError(f"--legacy-model {name}: cannot be called without arguments ({error}); {wanted}") from error
+    found = function()
+    if not isinstance(found, tuple | list) or len(found) != 2:
+        raise ConfigError(f"--legacy-model {name}: returned a {type(found).__name__}; {wanted}")
+    model, loader = found
+    if not isinstance(model, nn.Module) or not isinstance(loader, Iterable):
+        kinds = f"({type(model).__name__}, {type(loader).__name__})"
+        raise ConfigError(f"--legacy-model {name}: returned {kinds}; expected a torch.nn.Module and batches")
+    return model, loader
+
+
+def load_module(name: str) -> ModuleType:
+    """A module by its name.
+
+    Raises:
+        ConfigError: it cannot be found, or raises when it is imported.
+    """
+    try:
+        return import_module(name)
     except ImportError as error:
         raise ConfigError(f"{name}: cannot be imported ({error}); is its folder on PYTHONPATH?") from error
-    if not mark:
-        return found
-    if not callable(getattr(found, attribute, None)):
-        raise ConfigError(f"{name}: {module} has no function {attribute!r}; expected one that returns (model, loader)")
-    return getattr(found, attribute)
+    except Exception as error:  # anything at all, a syntax error too, for a module is anybody's code
+        raise ConfigError(f"{name}: cannot be imported ({type(error).__name__}: {error})") from error

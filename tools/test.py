@@ -35,8 +35,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--gate-save-path",
         metavar="P",
-        help="the gate log; WORK_DIR/gate_logs_SPLIT_NCOUNT.jsonl by default. A name without .jsonl is the folder of a"
-        " gate store: float16, some fifteen times smaller",
+        help="the gate log; WORK_DIR/gate_logs_SPLIT_NCOUNT.jsonl by default. A name without .jsonl is the new"
+        " folder of a gate store: float16, some fifteen times smaller",
     )
     parser.add_argument(
         "--leak-check",

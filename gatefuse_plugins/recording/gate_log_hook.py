@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.jsonlines import entry_of, to_line
-from gatefuse_plugins.recording.log_parts import LogPart, join_parts
+from gatefuse_plugins.recording.log_parts import LogPart, check_log_path, join_parts
 from gatefuse_plugins.recording.monitor_hook import bare_model
 from gatefuse_plugins.recording.recorder import record_gates
 from gatefuse_plugins.recording.recording import GateRecording
@@ -85,7 +85,7 @@ class GateLogHook(Hook):
         else:
             self._store = GateStoreWriter(path / f"rank{get_rank()}" if get_world_size() > 1 else path, taps)
         sink = ValuesSink(self._take, half=self._store is not None)
-        scope = record_gates(model, list(taps), reduce="moments", sinks=[sink], sample_ids=_unnamed)
+        scope = record_gates(model, list(taps), "moments", _unnamed, [sink], warn=False)  # said below
         self._gates = self._scope.enter_context(scope)
 
     def before_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -142,7 +142,8 @@ def requested_gate_log(args: argparse.Namespace, cfg: Config) -> GateLogHook | N
     """The hook of ``--gate-log`` and the flags beside it, with ``cfg``'s work dir and split; ``None`` without the flag.
 
     Raises:
-        ConfigError: a flag beside it is given without it, or is out of range.
+        ConfigError: a flag beside it is given without it or is out of range; or the path is taken, by a gate store
+            that holds samples or by a file that stands where a folder has to.
     """
     count, path = getattr(args, "gate_sample_count", None), getattr(args, "gate_save_path", None)
     if not getattr(args, "gate_log", False):
@@ -152,6 +153,8 @@ def requested_gate_log(args: argparse.Namespace, cfg: Config) -> GateLogHook | N
             raise ConfigError(f"{stray}: nothing is logged; add --gate-log")
         return None
     split = args.split or cfg.test_dataloader.dataset.get("split") or "test"
+    if path is not None:
+        check_log_path(path)
     return GateLogHook(cfg.work_dir, split, -1 if count is None else count, path)
 
 

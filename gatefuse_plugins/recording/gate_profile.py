@@ -14,7 +14,7 @@ from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.recording.moments import align_mask
 from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps
-from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, unwrapped
+from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, unwrapped, warn_if_silent
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,12 @@ class GateProfiles:
 
     def __init__(self, taps: dict[str, GateTap]) -> None:
         self.taps = taps
+        self.passed = False
         self._running = {name: _Running() for name in taps}
 
     def observe(self, name: str, value: Tensor, mask: Tensor | None) -> None:
         """Take in one value of tap ``name``."""
+        self.passed = True
         self._running[name].update(value, mask)
 
     def result(self) -> dict[str, GateProfile]:
@@ -110,7 +112,8 @@ class GateProfiles:
 def profile_gates(model: nn.Module, select: str | Sequence[str] = EVERYTHING) -> Iterator[GateProfiles]:
     """Collect :class:`GateProfile` of every matched tap for the length of the block; outputs stay bit-identical.
 
-    Unlike a recording it also takes in what passes outside a forward of ``model`` (a scorer of pairs).
+    Unlike a recording it also takes in what passes outside a forward of ``model`` (a scorer of pairs). Where no value
+    passed any gate, a warning says so at the end.
 
     Raises:
         PatternError: an explicit selection is malformed or matches no tap.
@@ -122,6 +125,7 @@ def profile_gates(model: nn.Module, select: str | Sequence[str] = EVERYTHING) ->
         for name, tap in profiles.taps.items():
             hooks.callback(tap.register_forward_hook(_listen(name, profiles), with_kwargs=True).remove)
         yield profiles
+    warn_if_silent(profiles.passed, len(profiles.taps), "profile_gates")
 
 
 def _listen(name: str, profiles: GateProfiles) -> Any:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from gatefuse_plugins.recording.interventions import Intervention
 from gatefuse_plugins.recording.moments import Moments
 from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps
 from gatefuse_plugins.recording.statistics import fetch_states, figures
-from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, unwrapped
+from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, unwrapped, warn_if_silent
 
 
 class InterventionScope:
@@ -29,10 +29,11 @@ class InterventionScope:
     Attributes:
         taps: the gates that are acted on, by name.
         refused: name to reason, for selected gates that this intervention cannot be applied to.
+        passed: whether a value has passed any of ``taps``.
     """
 
     def __init__(self, intervention: Intervention, chosen: dict[str, GateTap]) -> None:
-        self.intervention = intervention
+        self.intervention, self.passed = intervention, False
         reasons = {name: intervention.refusal(name, tap) for name, tap in chosen.items()}
         self.refused = {name: reason for name, reason in reasons.items() if reason is not None}
         self.taps = {name: tap for name, tap in chosen.items() if name not in self.refused}
@@ -40,6 +41,7 @@ class InterventionScope:
 
     def act(self, name: str, value: Tensor, mask: Tensor | None) -> Tensor:
         """The value that acts instead of ``value``."""
+        self.passed = True
         replaced = self.intervention.replace(name, self.taps[name], value, mask)
         if replaced.shape != value.shape:
             raise GatefuseError(
@@ -67,7 +69,8 @@ def intervene(
 
     Hooks sit on the taps and are removed on the way out, also on an error. They come before all other hooks: recorders
     and monitors see the value that acts, whichever was opened first. Values that pass outside a forward of ``model``
-    (a scorer of pairs) are replaced too. Scopes nest over different gates.
+    (a scorer of pairs) are replaced too. Scopes nest over different gates. Where no value passed any gate, so that the
+    intervention did nothing, a warning says so at the end.
 
     Args:
         model: any module that holds :class:`GateTap` modules; a distributed data parallel wrapper is looked into.
@@ -78,9 +81,12 @@ def intervene(
 
     Raises:
         PatternError: an explicit selection is malformed or matches no tap.
-        ConfigError: no gate is of such kinds and layers, or the intervention cannot be applied to any of them.
+        ConfigError: an argument is of the wrong type, no gate is of such kinds and layers, or the intervention cannot
+            be applied to any of them.
         GatefuseError: a part that holds a chosen gate is compiled, or a gate is under another intervention already.
     """
+    if not isinstance(intervention, Intervention):
+        raise ConfigError(f"intervention {intervention!r}: expected an Intervention, such as Neutral()")
     root = unwrapped(model)
     scope = InterventionScope(intervention, choose_taps(root, select, kinds, layers))
     if not scope.taps:
@@ -98,6 +104,7 @@ def intervene(
         for name, tap in scope.taps.items():
             hooks.callback(_attach(tap, name, scope).remove)
         yield scope
+    warn_if_silent(scope.passed, len(scope.taps), f"intervention {intervention.name}")
 
 
 def choose_taps(
@@ -107,6 +114,9 @@ def choose_taps(
     layers: Sequence[int | None] | None = None,
 ) -> dict[str, GateTap]:
     """Taps by name pattern, kind and layer; arguments and errors as :func:`intervene`."""
+    for what, given in (("kinds", kinds), ("layers", layers)):
+        if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+            raise ConfigError(f"{what}={given!r}: expected a list, such as {[given]!r}")
     for kind in kinds or ():
         if kind not in TAP_KINDS:
             raise ConfigError(f"gates of kind {kind!r}: unknown{suggestion(kind, TAP_KINDS)}")

@@ -94,23 +94,23 @@ def read_gate_log(path: str | Path, limit: int = -1) -> Iterator[GateLogEntry]:
         DataError: the file is missing, or a line is no sample; the message has its number.
     """
     try:
-        stream = open(path, encoding="utf-8")  # noqa: SIM115  closed by the block below
+        stream = open(path, "rb")  # noqa: SIM115  closed by the block below
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     with stream:
         count = 0
-        for number, text in enumerate(stream, 1):
+        for number, line in enumerate(stream, 1):
             if count == limit:
                 return
-            if not text.strip():
+            if not line.strip():
                 continue
             try:
-                record = json.loads(text)
+                record = json.loads(line.decode("utf-8"))
             except (ValueError, RecursionError) as error:
-                if not text.endswith("\n"):
+                if not line.endswith(b"\n"):
                     warnings.warn(f"{path}: line {number} breaks off and was left out", stacklevel=2)
                     return
-                raise DataError(f"{path}: line {number} is not valid JSON ({error})") from error
+                raise DataError(f"{path}: line {number} is not valid JSON in UTF-8 ({error})") from error
             yield _parse(record, f"{path}: line {number}")
             count += 1
 
@@ -125,6 +125,6 @@ def _parse(record: Any, place: str) -> GateLogEntry:
             layers.append(
                 {key: np.asarray(value, np.float32) for key, value in layer.items() if key.startswith("gate_")}
             )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise DataError(f"{place}: layer_gates holds no nested lists of numbers ({error})") from error
     return GateLogEntry(record["qid"], record["vid"], str(record["gating_type"]), layers)

@@ -1,11 +1,12 @@
-"""A log that several processes write: a part each, joined in the order of the samples."""
+"""Where a log goes, and one that several processes write: a part each, joined in the order of the samples."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from gatefuse_plugins.errors import DataError
-from gatefuse_plugins.files import atomic_writer
+from gatefuse_plugins.errors import ConfigError, DataError
+from gatefuse_plugins.files import atomic_writer, require_folder
+from gatefuse_plugins.recording.store_format import INDEX_FILE
 
 
 class LogPart:
@@ -56,3 +57,21 @@ def join_parts(log: Path, ranks: int, write: bool = True) -> None:
                 stream.close()
     for path in paths:
         path.unlink()
+
+
+def check_log_path(path: str | Path) -> None:
+    """ConfigError where a log or a gate store cannot be written to ``path``, or would join samples of another run."""
+    flag, target = "--gate-save-path", Path(path)
+    if target.suffix == ".jsonl":
+        require_folder(target.parent, flag)
+        if target.is_dir():
+            raise ConfigError(f"{flag} {target}: is a folder; expected a file, or the folder of a gate store")
+        return
+    require_folder(target, flag)
+    for folder in (target, *sorted(target.glob("rank*"))):
+        index = folder / INDEX_FILE
+        if index.is_file() and index.stat().st_size:
+            raise ConfigError(
+                f"{flag} {target}: {folder} holds the gates of an earlier evaluation, and those of two checkpoints"
+                " would be mixed up; name another folder, or remove this one"
+            )

@@ -103,7 +103,7 @@ class GateMonitorHook(Hook):
         if not self._enabled or not self.every_n_train_iters(runner, self.interval):
             return
         model = bare_model(runner.model)
-        self._gates = self._scope.enter_context(record_gates(model, self.select, reduce="moments"))
+        self._gates = self._scope.enter_context(record_gates(model, self.select, "moments", warn=False))
         self._changes = self._scope.enter_context(record_changes(model))
 
     def after_train_iter(

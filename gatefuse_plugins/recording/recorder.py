@@ -8,20 +8,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
+from gatefuse_plugins.errors import ConfigError, GatefuseError, PatternError, suggestion
 from gatefuse_plugins.gates.tap import GateTap, gate_taps
 from gatefuse_plugins.patterns import compile_pattern, match_names
 from gatefuse_plugins.recording.recording import REDUCTIONS, GateRecording
 from gatefuse_plugins.recording.sample_ids import SampleIds
-from gatefuse_plugins.recording.sinks import GateSink
-from gatefuse_plugins.recording.tap_hooks import recomputing, refuse_compiled, tap_mask, unwrapped
+from gatefuse_plugins.recording.sinks import GateSink, check_sinks
+from gatefuse_plugins.recording.tap_hooks import recomputing, refuse_compiled, tap_mask, unwrapped, warn_if_silent
 
 EVERYTHING = "**"
 
@@ -32,15 +32,19 @@ def find_taps(model: nn.Module, select: str | Sequence[str] = EVERYTHING) -> dic
     ``'**'`` asks for whatever there is, so a model without taps gives an empty dict.
 
     Raises:
-        PatternError: a pattern is malformed, or (other than ``'**'``) matches no tap.
+        PatternError: ``select`` is empty or no patterns, or one is malformed or (other than ``'**'``) matches no tap.
     """
+    patterns = [select] if isinstance(select, str) else select
+    if not isinstance(patterns, Iterable) or not (patterns := list(patterns)):
+        raise PatternError(f"select={select!r} names no gates; expected a pattern or several, such as '**' for all")
     taps = dict(gate_taps(model))
     chosen: set[str] = set()
-    for pattern in [select] if isinstance(select, str) else select:
+    for pattern in patterns:
         compile_pattern(pattern)
         if pattern == EVERYTHING:
-            return taps
-        chosen.update(match_names(pattern, taps, host=f"the gate taps of {type(model).__name__}"))
+            chosen.update(taps)
+        else:
+            chosen.update(match_names(pattern, taps, host=f"the gate taps of {type(model).__name__}"))
     return {name: tap for name, tap in taps.items() if name in chosen}
 
 
@@ -52,6 +56,7 @@ def record_gates(
     sample_ids: SampleIds = None,
     sinks: Sequence[GateSink] = (),
     seed: int = 0,
+    warn: bool = True,
 ) -> Iterator[GateRecording]:
     """Record gate values for the length of the ``with`` block.
 
@@ -75,10 +80,12 @@ def record_gates(
             ``None`` numbers the samples from 0. A forward that is given an empty list belongs to no sample.
         sinks: see :class:`~gatefuse_plugins.recording.sinks.GateSink`; more takers of the same values.
         seed: of the subsamples behind quantiles and entropy.
+        warn: warn at the end where no value passed any gate. What is recorded has to be what is called, uncompiled: a
+            wrapper of ``torch.compile`` skips hooks without a word.
 
     Raises:
         PatternError: an explicit selection is malformed or matches no tap.
-        ConfigError: ``reduce`` is unknown.
+        ConfigError: ``reduce`` is unknown, ``sinks`` are none, or ``sample_ids`` are none of the above.
         GatefuseError: a part of the model that holds a matched tap is compiled, or the model runs in replicas; or, in
             the block, ``sample_ids`` do not fit the batches.
     """
@@ -89,6 +96,7 @@ def record_gates(
             "gates cannot be recorded under nn.DataParallel, whose replicas run at once and are thrown away; use"
             " DistributedDataParallel, or record model.module on one device"
         )
+    check_sinks(sinks)
     refuse_compiled(model)
     root = unwrapped(model)
     taps = find_taps(root, select)
@@ -102,6 +110,8 @@ def record_gates(
         for name, tap in taps.items():
             hooks.callback(_listen(tap, name, recording).remove)
         yield recording
+    if warn:
+        warn_if_silent(recording.passed, len(taps), "record_gates")
 
 
 def _starts(recording: GateRecording) -> Any:

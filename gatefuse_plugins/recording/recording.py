@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from gatefuse_plugins.errors import ConfigError, DataError, suggestion
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.recording.grouping import GROUPS, TapShare, group_statistics
-from gatefuse_plugins.recording.sample_ids import SampleIds, SampleNames
+from gatefuse_plugins.recording.sample_ids import SampleIds, SampleNames, hashable
 from gatefuse_plugins.recording.sinks import GateSink, StatisticsSink
 from gatefuse_plugins.recording.statistics import SampleStatistics, TapStatistics, fetch_states
 from gatefuse_plugins.recording.value_sinks import TapValues, ValuesSink
@@ -26,6 +26,10 @@ class GateRecording:
     """The recording of one scope; see :func:`~gatefuse_plugins.recording.recorder.record_gates` for the arguments.
 
     May be asked inside the scope (what came so far) and after it.
+
+    Attributes:
+        taps: those that are listened to, by name.
+        passed: whether a value has passed any of them.
     """
 
     def __init__(
@@ -37,7 +41,7 @@ class GateRecording:
         sinks: Sequence[GateSink] = (),
         seed: int = 0,
     ) -> None:
-        self.taps = taps
+        self.taps, self.passed = taps, False
         self._ids = SampleNames(model, sample_ids)
         self._statistics = StatisticsSink(taps, (seed, get_rank()), whole=reduce != "moments")
         self._values: dict[Any, dict[str, list[NDArray[np.float32]]]] = {}
@@ -95,7 +99,7 @@ class GateRecording:
             if wanted not in known:
                 raise DataError(f"no gate values of {wanted!r}{suggestion(str(wanted), map(str, known))}")
         passes = self._values[sample][name]
-        if pass_index >= len(passes):
+        if not 0 <= pass_index < len(passes):
             raise DataError(f"gate {name} gave {len(passes)} values for sample {sample!r}; pass {pass_index} is none")
         return passes[pass_index]
 
@@ -111,6 +115,7 @@ class GateRecording:
         """Take in one value of tap ``name``."""
         if self._closed:
             return
+        self.passed = True
         self._rows.add(len(value) if value.dim() else 1)
         for sink in self._sinks if self._inside else [self._statistics]:
             sink.observe(name, self.taps[name], value, mask)
@@ -158,7 +163,7 @@ class GateRecording:
         return [TapShare.of(name, self.taps[name], state, drawn.get(name)) for name, state in states.items()]
 
     def _keep(self, ids: Sequence[Any], values: list[TapValues]) -> None:
-        for row, sample in enumerate(ids):
+        for row, sample in enumerate(hashable(ids)):
             held = self._values.setdefault(sample, {})
             for found in values:
                 # a sample that comes again replaces what it gave before

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
-from gatefuse_plugins.errors import GatefuseError, suggestion
+from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
 
 SampleIds = str | Sequence[Any] | Callable[[tuple[Any, ...], dict[str, Any]], Sequence[Any]] | None
 
@@ -20,9 +20,18 @@ class SampleNames:
     Args:
         model: whose forward is called.
         source: see :func:`~gatefuse_plugins.recording.recorder.record_gates`.
+
+    Raises:
+        ConfigError: ``source`` is none of these.
     """
 
     def __init__(self, model: nn.Module, source: SampleIds) -> None:
+        ordered = hasattr(source, "__len__") and hasattr(source, "__getitem__")
+        if source is not None and not ordered and not callable(source):
+            raise ConfigError(
+                f"sample_ids={source!r}: expected a sequence of ids, the name of the forward's argument that holds"
+                " them, a function of the forward's (args, kwargs), or None"
+            )
         self._source, self._signature = source, inspect.signature(model.forward)
         self._host = type(model).__name__
         self._used = 0
@@ -76,5 +85,26 @@ class SampleNames:
 
 
 def plain(ids: Any) -> list[Any]:
-    """A list of plain ids from a tensor, an array or any sequence."""
-    return list(ids.tolist()) if isinstance(ids, Tensor | np.ndarray) else list(ids)
+    """A list of plain ids from a tensor, an array or any sequence.
+
+    Raises:
+        GatefuseError: one id or none of these, instead of an id for each sample.
+    """
+    found = ids.tolist() if isinstance(ids, Tensor | np.ndarray) else ids
+    if isinstance(found, str | bytes) or not isinstance(found, Iterable):
+        raise GatefuseError(f"sample ids of a forward are {ids!r}; expected a list, with an id for each sample")
+    return list(found)
+
+
+def hashable(ids: Sequence[Any]) -> Sequence[Any]:
+    """``ids``, where values can be kept by them.
+
+    Raises:
+        GatefuseError: one is a list or the like.
+    """
+    for one in ids:
+        try:
+            hash(one)
+        except TypeError as error:
+            raise GatefuseError(f"sample id {one!r}: {error}; expected a number or a string") from error
+    return ids

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.errors import ConfigError, GatefuseError
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.recording.moments import Moments, sample_states
 from gatefuse_plugins.recording.statistics import SampleStatistics
@@ -30,6 +30,15 @@ class GateSink:
 
     def finish(self, ids: Sequence[Any]) -> None:
         """A forward of the model, whose samples are ``ids``, has ended."""
+
+
+def check_sinks(sinks: Any) -> None:
+    """ConfigError where ``sinks`` is no sequence of :class:`GateSink`."""
+    if not isinstance(sinks, Sequence):
+        raise ConfigError(f"sinks={sinks!r}: expected a list of GateSink, such as [ValuesSink(function)]")
+    for at, sink in enumerate(sinks):
+        if not isinstance(sink, GateSink):
+            raise ConfigError(f"sinks[{at}] is {sink!r}; expected a GateSink, such as ValuesSink(function)")
 
 
 class StatisticsSink(GateSink):

@@ -26,6 +26,7 @@ class GateStore:
     Attributes:
         taps: name to dict(kind, layer, low, high, neutral).
         samples: ids in the order in which they were recorded.
+        repeated: how many times a sample was recorded that was there already.
 
     Raises:
         DataError: no store, one of another format, or a damaged index.
@@ -39,7 +40,7 @@ class GateStore:
         self.taps: dict[str, dict[str, Any]] = header["taps"]
         self._lines: list[dict[str, Any]] = []
         self._places: dict[Any, tuple[int, int]] = {}
-        self._read = 0
+        self._read, self.repeated = 0, 0
         # the blocks of one forward, so that its samples are read one after the other; blocks of large batches are large
         self._block = functools.lru_cache(len(self.taps) + 1)(self._decode)
         self.refresh()
@@ -66,7 +67,9 @@ class GateStore:
                     raise ValueError("a block of no known gate")
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}: line {len(self._lines) + 1} is no entry of a gate store ({error})") from error
+            before = len(self._places)
             self._places.update(rows)
+            self.repeated += before + len(entry["samples"]) - len(self._places)
             self._lines.append(entry)
         self._read += len(text)
         return len(self._places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,6 +40,21 @@ def refuse_compiled(model: nn.Module, taps: Iterable[str] = ()) -> None:
                 f" {f'its part {name!r}' if name else 'it'} is compiled; use the uncompiled module"
                 " (compiled._orig_mod, or a module that compile() was not called on)"
             )
+
+
+def warn_if_silent(passed: bool, count: int, scope: str) -> None:
+    """At the end of a scope over ``count`` gates: a warning where no value ``passed`` any of them.
+
+    A compiled wrapper that was traced before the scope runs neither the model's hooks nor its taps', and cannot be
+    told from a scope in which nothing was run; so this is no error.
+    """
+    if count and not passed:
+        gates = "its only gate" if count == 1 else f"any of {count} gates"
+        warnings.warn(
+            f"{scope}: no value passed {gates}: is a compiled wrapper or another model being called? Name and call one"
+            " and the same uncompiled module",
+            stacklevel=4,  # this function, the scope, its context manager, and then the with block
+        )
 
 
 def recomputing() -> bool:

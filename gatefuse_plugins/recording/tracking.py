@@ -27,6 +27,7 @@ from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.gate_history import history_of
 from gatefuse_plugins.recording.jsonlines import granularity
 from gatefuse_plugins.recording.recorder import record_gates
+from gatefuse_plugins.recording.sample_ids import hashable
 from gatefuse_plugins.recording.tap_hooks import unwrapped
 from gatefuse_plugins.recording.value_sinks import TapValues, ValuesSink
 
@@ -154,10 +155,11 @@ class GateTracker:
         if isinstance(given, list | tuple):
             if len(given) != size:
                 raise GatefuseError(f"current_sample_id holds {len(given)} ids, and the batch {size} samples")
-            ids = list(given)
+            ids = list(hashable(given))
         elif given is None:
             ids = self._numbers(size)
         else:
+            hashable([given])
             self.gate_history[given] = history_of(given, values, slice(None), self.gating_type)
             return
         for row, one in enumerate(ids):

@@ -124,9 +124,14 @@ def test_broken_logs_name_the_line(tmp_path: Path) -> None:
         (whole[:40], "line 1 is not valid JSON"),
         ('{"qid": 1}', "line 1 lacks vid, gating_type, layer_gates"),
         (whole.replace("[[0.5]]", '[["x"]]'), "line 1: layer_gates holds no nested lists"),
+        (whole.replace("[[0.5]]", f"[[{'9' * 400}]]"), "line 1: layer_gates holds no nested lists"),
     ):
         log.write_text(f"{broken}\n{whole}\n")
         with pytest.raises(DataError, match=message):
+            list(read_gate_log(log))
+    for encoding in ("latin-1", "utf-16"):
+        log.write_bytes((whole.replace('"v"', '"é"') + "\n").encode(encoding))
+        with pytest.raises(DataError, match="line 1 is not valid JSON in UTF-8"):
             list(read_gate_log(log))
     with pytest.raises(DataError, match="No such file"):
         list(read_gate_log(tmp_path / "absent.jsonl"))

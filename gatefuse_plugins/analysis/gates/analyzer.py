@@ -15,7 +15,7 @@ from gatefuse_plugins.analysis.gates.overall import overall_json, overall_statis
 from gatefuse_plugins.analysis.gates.report import build_report
 from gatefuse_plugins.analysis.gates.summary import summarise
 from gatefuse_plugins.analysis.gates.writing import write_report
-from gatefuse_plugins.errors import DataError, suggestion
+from gatefuse_plugins.errors import ConfigError, DataError, suggestion
 from gatefuse_plugins.recording.fusion_taps import fusion_taps
 from gatefuse_plugins.recording.tracking import GateTracker
 
@@ -59,9 +59,17 @@ class GateAnalyzer:
 
     Args:
         model: the tracker whose ``gate_history`` is analysed.
+
+    Raises:
+        ConfigError: a model instead of its tracker, which alone has a history.
     """
 
     def __init__(self, model: GateTracker) -> None:
+        if not hasattr(model, "gate_history"):
+            raise ConfigError(
+                f"GateAnalyzer of a {type(model).__name__}: it has no history of gates; wrap it in GateTracker(model),"
+                " record with enable_gate_tracking() first, and hand over the tracker"
+            )
         self.model = model
         self.results_dir: Path | None = None
 

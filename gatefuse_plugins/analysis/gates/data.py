@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from gatefuse_plugins.patterns import match_names
+
 SampleId = int | str
 
 
@@ -82,6 +84,36 @@ class GateData(Protocol):
             DataError: no such sample or gate, or damaged data.
         """
         ...
+
+
+@dataclass(frozen=True)
+class SelectedGates:
+    """Some gates of another source, with all its samples; see :func:`select_gates`."""
+
+    source: GateData
+    gates: Mapping[str, GateInfo]
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return self.source.samples
+
+    @property
+    def origin(self) -> str:
+        return self.source.origin
+
+    def values(self, sample_id: SampleId, gate: str) -> NDArray[Any]:
+        """See :meth:`GateData.values`."""
+        return self.source.values(sample_id, gate)
+
+
+def select_gates(data: GateData, select: Sequence[str]) -> SelectedGates:
+    """The gates of ``data`` whose names match a dotted glob of ``select``.
+
+    Raises:
+        PatternError: a pattern is malformed or matches no gate.
+    """
+    chosen = {name for pattern in select for name in match_names(pattern, data.gates, f"the gates of {data.origin}")}
+    return SelectedGates(data, {name: gate for name, gate in data.gates.items() if name in chosen})
 
 
 def labels(gates: Sequence[GateInfo]) -> list[str]:

@@ -48,6 +48,7 @@ class KindFigures:
         neutral: of the gates; NaN where they differ.
         response: root mean square over gates of their standard deviation between and along samples; NaN: unknown.
         at_ends: fraction of values at the ends of the range; NaN: unknown.
+        open_range: a gate has no ends; its outermost bins stand for them.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class KindFigures:
     neutral: float
     response: float
     at_ends: float
+    open_range: bool
 
 
 def figures_of_kind(summary: GateSummary, kind: str, response: OfGate, at_ends: OfGate) -> KindFigures:
@@ -71,6 +73,7 @@ def figures_of_kind(summary: GateSummary, kind: str, response: OfGate, at_ends: 
         neutral.pop() if len(neutral) == 1 else math.nan,
         math.sqrt(_average(np.square(follows), np.ones(len(places)))),
         _average(ends, count),
+        any(summary.gates[at].low is None or summary.gates[at].high is None for at in places),
     )
 
 
@@ -128,7 +131,8 @@ def _of_kind(kind: KindFigures) -> str:
     text += "" if math.isnan(kind.neutral) else f" (neutral {kind.neutral:g})"
     if not math.isnan(kind.response):
         text += f", varies by {kind.response:.2g} with its input"
-    return text + ("" if math.isnan(kind.at_ends) else f", {kind.at_ends:.0%} of its values at the ends")
+    where = "in the outermost bins" if kind.open_range else "at the ends"
+    return text + ("" if math.isnan(kind.at_ends) else f", {kind.at_ends:.0%} of its values {where}")
 
 
 def _worth(interventions: InterventionTable | None) -> list[str]:

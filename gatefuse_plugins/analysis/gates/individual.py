@@ -96,8 +96,10 @@ def details(one: SampleGates) -> dict[str, Any]:
     }
 
 
-def choose_samples(data: GateData, count: int, ids: Sequence[str] = ()) -> list[Sample]:
-    """The first ``count`` samples (-1: all) and those of ``ids``, each once.
+def choose_samples(
+    data: GateData, count: int, ids: Sequence[str] = (), among: Sequence[Sample] | None = None
+) -> list[Sample]:
+    """The first ``count`` samples (-1: all) of ``among`` (default: of ``data``), and those of ``ids``, each once.
 
     Raises:
         DataError: names the ids that no sample has, each with the nearest.
@@ -106,6 +108,7 @@ def choose_samples(data: GateData, count: int, ids: Sequence[str] = ()) -> list[
     if unknown := [str(one) for one in ids if str(one) not in by_id]:
         near = (f"{one} (nearest: {', '.join(nearest(one, by_id, 1)) or 'none'})" for one in unknown)
         raise DataError(f"in none of the {len(by_id)} samples of {data.origin}: {', '.join(near)}")
-    first = data.samples if count == -1 else data.samples[:count]
+    pool = data.samples if among is None else among
+    first = pool if count == -1 else pool[:count]
     chosen = [*first, *(by_id[str(one)] for one in ids)]
     return list({str(sample.id): sample for sample in chosen}.values())

@@ -123,8 +123,14 @@ def _try(
             after = evaluate()
     except DataError as error:  # one broken evaluation must not take the others with it
         return _Trial(intervention, scope, None, math.nan, f"the evaluation failed: {error}", 0)
-    moved = float(np.mean([*acting.moved().values()] or [0.0]))
-    return _Trial(intervention, scope, after, moved, "", len(reasons))
+    moved = acting.moved()
+    if not moved:
+        reason = (
+            f"in the evaluation no value passed any of {len(acting.taps)} gates; it seems to call another model, or a"
+            " compiled wrapper of this one"
+        )
+        return _Trial(intervention, scope, None, math.nan, reason, 0)
+    return _Trial(intervention, scope, after, float(np.mean([*moved.values()])), "", len(reasons))
 
 
 def _row(trial: _Trial, metric: str, before: Outcomes, options: StudyOptions) -> InterventionRow:

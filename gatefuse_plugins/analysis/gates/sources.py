@@ -26,6 +26,9 @@ class StoreGateData:
         origin: see :class:`GateData`; the folder's name without it.
         gates: what is known of gates beyond the store's header, by name.
 
+    Attributes:
+        warnings: samples that were recorded more than once, as when two evaluations share a folder.
+
     Raises:
         DataError: no store, or a damaged one.
     """
@@ -43,6 +46,13 @@ class StoreGateData:
             name: GateInfo(name, **tap) for store in stores for name, tap in store.taps.items()
         }
         self._store: dict[SampleId, GateStore] = {one: store for store in stores for one in store.samples}
+        repeated = sum(store.repeated + len(store.samples) for store in stores) - len(self._store)
+        self.warnings: tuple[str, ...] = ()
+        if repeated:
+            self.warnings = (
+                f"{self.origin}: {repeated} repeated ids, each with its last values. If more than one evaluation wrote"
+                " to this folder, their gates are mixed up.",
+            )
         known = samples or {}
         self.samples: Sequence[Sample] = [known.get(one) or Sample(one) for one in self._store]
 

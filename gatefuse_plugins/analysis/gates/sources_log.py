@@ -47,10 +47,10 @@ class LogGateData(StoreGateData):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             gates, samples, repeated = _convert(Path(path), limit, Path(self._folder.name))
-        self.warnings = tuple(str(one.message) for one in caught)
+        super().__init__(self._store_folder(gates), samples, f"gate log {path}", gates)
+        self.warnings = tuple(str(one.message) for one in caught)  # in terms of lines, not of the store
         if repeated:
             self.warnings += (f"{path}: {repeated} lines repeat a qid; the last line of each was taken",)
-        super().__init__(self._store_folder(gates), samples, f"gate log {path}", gates)
 
     def _store_folder(self, gates: Mapping[str, GateInfo]) -> Path:
         folder = Path(self._folder.name) / f"store{len(gates)}"

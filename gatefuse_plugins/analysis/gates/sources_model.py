@@ -66,7 +66,7 @@ def record_runner(runner: Runner, folder: str | Path, origin: str, select: str |
     names = _names(dataset)
     with GateStoreWriter(folder, taps) as writer:
         sink = ValuesSink(writer.append, half=True)
-        with record_gates(model, list(taps) or "**", "moments", _ids_of(names), [sink]) as recording:
+        with record_gates(model, list(taps) or "**", "moments", _ids_of(names), [sink], warn=False) as recording:
             found, warnings = outcomes_or_warning(runner)
     if taps and not recording.summary():
         warnings += ("No gate gave a value: the test set passes none of them.",)
@@ -74,7 +74,8 @@ def record_runner(runner: Runner, folder: str | Path, origin: str, select: str |
         Sample(one, str(vid), _query(dataset, row), found.get(row, {})) for row, (one, vid) in enumerate(names)
     )
     rows = {one: row for row, (one, _) in enumerate(names)}
-    return Recorded(StoreGateData(folder, samples, origin), rows, warnings)
+    data = StoreGateData(folder, samples, origin)
+    return Recorded(data, rows, warnings + data.warnings)
 
 
 def outcomes_or_warning(
@@ -138,16 +139,19 @@ def _ids_of(names: Sequence[tuple[Any, Any]]) -> Any:
     return ids
 
 
-def record_loader(model: nn.Module, loader: Any, folder: str | Path, origin: str) -> Recorded:
+def record_loader(
+    model: nn.Module, loader: Any, folder: str | Path, origin: str, select: str | Sequence[str] = "**"
+) -> Recorded:
     """Run any model with taps over any loader of batches.
 
     A batch is a mapping of the forward's arguments by name, where ``sample_id`` (a list, not handed on) names its
     samples; or the one argument of the forward. Samples without an id are numbered.
 
     Raises:
+        PatternError: ``select`` (other than ``**``) matches no gate.
         GatefuseError: ids do not fit a batch.
     """
-    taps = find_taps(model)
+    taps = find_taps(model, select)
     training = model.training
     model.eval()
     try:
@@ -163,4 +167,4 @@ def record_loader(model: nn.Module, loader: Any, folder: str | Path, origin: str
     finally:
         model.train(training)
     data = StoreGateData(folder, None, origin)
-    return Recorded(data, {sample.id: row for row, sample in enumerate(data.samples)}, ())
+    return Recorded(data, {sample.id: row for row, sample in enumerate(data.samples)}, data.warnings)

@@ -18,6 +18,7 @@ from gatefuse_plugins.analysis.gates.markdown import markdown
 from gatefuse_plugins.analysis.gates.overall import overall_json
 from gatefuse_plugins.analysis.gates.plots.write import write_plots
 from gatefuse_plugins.analysis.gates.report import GateReport
+from gatefuse_plugins.analysis.gates.report_files import replacing_report
 from gatefuse_plugins.files import atomic_writer, write_json
 from gatefuse_plugins.recording.array_statistics import file_name
 
@@ -29,14 +30,20 @@ def write_report(folder: str | Path, report: GateReport, raw: bool = False) -> P
     """Write everything that ``report`` has; figures and tables first, so that they are there if a plot fails.
 
     Args:
-        folder: made where absent; files of an earlier report are replaced, no other file is touched.
+        folder: made where absent; files of an earlier report are replaced, or removed where this one has none of that
+            name (:mod:`report_files`); no other file is touched.
         raw: the values of the single samples too, as ``raw_data/{id}_layer{n}_{att,ffn}.npy``.
 
     Raises:
         GatefuseError: plots raised; all else is written.
         OSError: a file cannot be written.
     """
-    folder = Path(folder)
+    with replacing_report(Path(folder)):
+        _write(Path(folder), report, raw)
+    return Path(folder)
+
+
+def _write(folder: Path, report: GateReport, raw: bool) -> None:
     write_json(folder / "overall_statistics.json", overall_json(report.overall))
     write_json(folder / "analyses.json", {name: plain(getattr(report, name)) for name in _TABLES})
     for one in report.individuals:
@@ -52,7 +59,6 @@ def write_report(folder: str | Path, report: GateReport, raw: bool = False) -> P
         print_log("pictures need matplotlib (pip install 'gatefuse-plugins[report]'); all else is written", "current")
     else:
         write_plots(folder, report)
-    return folder
 
 
 def _write_raw(folder: Path, one: SampleGates) -> None:

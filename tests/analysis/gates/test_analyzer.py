@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gatefuse_plugins.analysis.gates.analyzer import GateAnalyzer, TrackedGateData
-from gatefuse_plugins.errors import DataError
+from gatefuse_plugins.errors import ConfigError, DataError
 from gatefuse_plugins.recording.tracking import GateTracker
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "recording"))
@@ -65,3 +65,8 @@ def test_a_batch_under_one_id_loses_its_padding_alone() -> None:
 def test_nothing_tracked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert GateAnalyzer(GateTracker(nn.Linear(2, 2))).analyze_all_samples(tmp_path) is None
     assert "No gate data" in capsys.readouterr().out and list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_no_tracker() -> None:
+    with pytest.raises(ConfigError, match=r"GateAnalyzer of a Linear: .*wrap it in GateTracker\(model\)"):
+        GateAnalyzer(nn.Linear(2, 2))  # type: ignore[arg-type]

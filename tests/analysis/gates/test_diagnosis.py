@@ -127,6 +127,9 @@ def test_an_open_range_saturates_at_what_it_gave(tmp_path: Path) -> None:
     found = diagnose_summary(summary_of(tmp_path / "gates", [switch], low=0.0, high=None))
     assert found.verdict == "saturated"
     assert "100% of its values lie in the first and the last of 64 bins" in found.findings[0].message
+    assert "100% of its values in the outermost bins." in found.paragraph
+    bounded = diagnose_summary(summary_of(tmp_path / "bounded", [random_gates((20, 5, 1))]))
+    assert "of its values at the ends." in bounded.paragraph and "bins" not in bounded.paragraph
 
 
 def test_cautions_change_no_verdict_and_thresholds_are_ones_own(tmp_path: Path) -> None:

@@ -82,6 +82,18 @@ def test_a_log_is_read_as_it_stands(tmp_path: Path) -> None:
     assert [sample.id for sample in LogGateData(tmp_path / "log.jsonl", 2).samples] == [0, 1]
 
 
+def test_evaluations_that_share_a_folder_are_counted(tmp_path: Path) -> None:
+    write_store(tmp_path / "s", ["a", "b"])
+    assert StoreGateData(tmp_path / "s").warnings == ()
+    write_store(tmp_path / "s", ["a", "c"], start=1.0)
+    data = StoreGateData(tmp_path / "s")
+    assert "2 repeated ids, each with its last values" in data.warnings[0]  # "a" and "only attention"
+    assert len(data.samples) == 4 and data.values("a", "f.attention")[0, 0] == 1.0
+    for rank in ("rank0", "rank1"):
+        write_store(tmp_path / "ranks" / rank, ["a"])
+    assert "2 repeated ids" in StoreGateData(tmp_path / "ranks").warnings[0]
+
+
 def test_an_empty_log_has_no_samples(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text("")
     data = LogGateData(tmp_path / "log.jsonl")
@@ -93,7 +105,7 @@ def test_repeated_and_unknown(tmp_path: Path) -> None:
     lines = [to_line(GateLogEntry("q", None, "global", gates)) for _ in range(2)]
     (tmp_path / "log.jsonl").write_text("\n".join(lines) + "\n")
     data = LogGateData(tmp_path / "log.jsonl")
-    assert len(data.samples) == 1 and "1 lines repeat a qid" in data.warnings[0]
+    assert len(data.samples) == 1 and "1 lines repeat a qid" in data.warnings[0] and len(data.warnings) == 1
     (tmp_path / "odd.jsonl").write_text(lines[0].replace("gate_mha", "gate_atention") + "\n")
     with pytest.raises(DataError, match=r"gates of kind 'atention' .* did you mean 'attention'"):
         LogGateData(tmp_path / "odd.jsonl")
