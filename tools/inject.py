@@ -35,31 +35,53 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def import_modules(names: Sequence[str]) -> None:
+    """Import the modules that register a user's parts.
+
+    Raises:
+        ConfigError: one cannot be imported, for whatever reason.
+    """
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise ConfigError(f"--imports {name}: cannot be imported: {type(error).__name__}: {error}") from error
+
+
 def build_host(factory: str) -> nn.Module:
-    """Import and call ``pkg.mod:fn``; modules beside the working directory are found too."""
+    """Import and call ``pkg.mod:fn``.
+
+    Raises:
+        ConfigError: there is no such function, it fails, or it gives no module.
+    """
     module_name, colon, attribute = factory.partition(":")
     if not colon or not module_name or not attribute:
         raise ConfigError(f"--model-factory {factory!r}: expected PACKAGE.MODULE:FUNCTION")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise ConfigError(f"--model-factory {factory!r}: cannot import {module_name!r}: {error}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"--model-factory {factory!r}: cannot import {module_name!r}: {type(error).__name__}: {error}"
+        ) from error
     function = getattr(module, attribute, None)
     if not callable(function):
         names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
         raise ConfigError(f"--model-factory: {module_name} has no function {attribute!r}{suggestion(attribute, names)}")
-    host = function()
+    try:
+        host = function()
+    except (Exception, SystemExit) as error:  # SystemExit: a factory that reads the command line
+        raise ConfigError(f"--model-factory {factory!r} failed: {type(error).__name__}: {error}") from error
     if not isinstance(host, nn.Module):
         raise ConfigError(f"--model-factory {factory!r} returned a {type(host).__name__}; expected an nn.Module")
     return host
 
 
 def run(args: argparse.Namespace) -> int:
-    for module in args.imports:
-        importlib.import_module(module)
-    rules = load_injection(args.config, args.cfg_options)
+    import_modules(args.imports)
+    try:
+        rules = load_injection(args.config, args.cfg_options)
+    except (GatefuseError, OSError) as error:
+        raise ConfigError(f"--config {error}") from error
     host = build_host(args.model_factory)
     plan = plan_injection(host, rules) if args.plan else inject(host, rules)
     print(json.dumps(plan.to_json(), indent=2) if args.json else plan)
@@ -73,9 +95,11 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # modules beside the working directory are found too
     try:
         return run(args)
-    except (GatefuseError, ImportError, OSError) as error:
+    except (GatefuseError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,14 +46,22 @@ def run(args: argparse.Namespace) -> int:
     sets = load_patch_sets(PATCHES)
     if args.command == "status":
         state = inspect_tree(args.checkout, sets, args.upstream)
-        print(json.dumps(state_record(state), indent=2) if args.json else "\n".join(state_lines(state)))
+        show(json.dumps(state_record(state), indent=2) if args.json else "\n".join(state_lines(state)))
         return int(state.kind in ("drifted", "unknown"))
     if args.command == "apply":
         report = apply(args.checkout, sets, args.fix, not args.no_plugin, args.upstream)
     else:
         report = revert(args.checkout, sets, args.upstream)
-    print("\n".join(change_lines(report)))
+    show("\n".join(change_lines(report)))
     return 0
+
+
+def show(text: str) -> None:
+    """Print; a reader that closes the pipe early, such as ``head``, has what it wanted."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's own flush at exit fails again
 
 
 def main(argv: Sequence[str] | None = None) -> int:

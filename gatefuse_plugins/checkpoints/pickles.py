@@ -100,8 +100,8 @@ def _refusal(path: Path, refused: list[str]) -> str:
     more = f" and {len(refused) - _LISTED} more" if len(refused) > _LISTED else ""
     return (
         f"{path}: holds the Python global{'s' * (len(refused) > 1)} {named}{more}, which no checkpoint needs and which"
-        " could run code while loading; nothing was run. If you know who made the file, trust=True loads it; otherwise"
-        " ask for the weights as safetensors"
+        " could run code while loading; nothing was run. If you know who made the file, trust=True (--trust in a"
+        " command) loads it; otherwise ask for the weights as safetensors"
     )
 
 

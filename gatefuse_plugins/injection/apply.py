@@ -17,6 +17,7 @@ from gatefuse_plugins.injection.initialisation import HostInitialisation
 from gatefuse_plugins.injection.inserts import CHILD, Injection
 from gatefuse_plugins.injection.plan import InjectionPlan, PlannedInsert, plan_injection
 from gatefuse_plugins.injection.sites import InputSite, OutputSite
+from gatefuse_plugins.injection.widths import built_widths
 
 
 def inject(
@@ -101,6 +102,13 @@ def _build(host: Host, insert: PlannedInsert) -> nn.Module:
     return built.train(host.model.training)
 
 
+def _widths(insert: PlannedInsert, built: nn.Module) -> tuple[int | None, int | None]:
+    """What the insert takes; one without a matrix, such as a scalar gate, fits every width."""
+    if all(parameter.dim() < 2 or parameter.numel() == 1 for parameter in built.parameters()):
+        return None, None
+    return built_widths(insert.config, insert.context_dims)
+
+
 def _attach(host: Host, injection: Injection, plan: InjectionPlan, built: Sequence[nn.Module]) -> None:
     store = ContextStore()
     sources = {source for insert in plan.inserts for source in insert.sources.values()}
@@ -114,7 +122,8 @@ def _attach(host: Host, injection: Injection, plan: InjectionPlan, built: Sequen
             continue
         injection.inserts[insert.key] = component
         place = f"{insert.at} of {insert.paths[0]}"
-        options = (component, insert.is_fusion, insert.sources, store, place, insert.select, insert.batch_first)
+        widths = _widths(insert, component)
+        options = (component, insert.is_fusion, insert.sources, store, place, insert.select, insert.batch_first, widths)
         if insert.at == "output":
             injection.handles.append(module.register_forward_hook(OutputSite(*options)))
         else:

@@ -15,21 +15,23 @@ from gatefuse_plugins.gates.tap import TAP_KINDS
 from gatefuse_plugins.injection.hosts import Host
 from gatefuse_plugins.injection.inserts import InjectedFusion
 from gatefuse_plugins.injection.rules import Rule
+from gatefuse_plugins.injection.widths import CONTEXT_WIDTHS, X_WIDTHS, built_widths, context_width, target_width
 from gatefuse_plugins.registry import FUSIONS, GATES
 
-_X_WIDTHS = ("dim", "image_dim", "video_dim")
-_CONTEXT_WIDTHS = ("context_dim", "text_dim", "audio_dim")
-_OUT_ATTRIBUTES = ("out_features", "embed_dim", "embedding_dim", "normalized_shape")
-_IN_ATTRIBUTES = ("in_features", "embed_dim", "normalized_shape")
 
-
-def complete_config(host: Host, rule: Rule, paths: tuple[str, ...]) -> tuple[dict[str, Any], tuple[int, int] | None]:
+def complete_config(
+    host: Host, rule: Rule, paths: tuple[str, ...], measured: bool = False
+) -> tuple[dict[str, Any], tuple[int, int] | None]:
     """The component's config with its widths filled in, and the widths of a projection of the context, if it needs one.
 
-    Widths come from the config, else the rule, else the module's own attributes.
+    Widths come from the config, the rule and the module's own attributes, which must agree.
+
+    Args:
+        measured: the rule's widths were read from an example.
 
     Raises:
-        ConfigError: unknown type, one that is no insert, an unknown argument, or a width that nothing tells.
+        ConfigError: unknown type, one that is no insert, an unknown argument, widths that contradict each other, or
+            one that nothing tells.
     """
     name = str(rule.component["type"])
     accepted, required = component_parameters(name, rule.is_fusion)
@@ -37,12 +39,9 @@ def complete_config(host: Host, rule: Rule, paths: tuple[str, ...]) -> tuple[dic
         if key not in accepted and key != "type":
             raise ConfigError(f"{name} has no parameter {key!r}{suggestion(str(key), accepted)}")
     config = dict(rule.component)
-    dim = rule.dim or module_width(host.modules[paths[0]], rule.at)
-    context_dim = rule.context_dim
-    source = rule.sources.get("context")
-    if context_dim is None and source is not None and source.kind == "module":
-        context_dim = module_width(host.modules[source.name], "output")
-    for keys, width in ((_X_WIDTHS, dim), (_CONTEXT_WIDTHS, context_dim)):
+    dim = target_width(host, rule, paths[0], measured)
+    context_dim = context_width(host, rule, paths[0], measured)
+    for keys, width in ((X_WIDTHS, dim), (CONTEXT_WIDTHS, context_dim)):
         for key in keys:
             if key in accepted and key not in config and width is not None:
                 config[key] = width
@@ -54,25 +53,15 @@ def complete_config(host: Host, rule: Rule, paths: tuple[str, ...]) -> tuple[dic
         config["layer"] = int(digits[-1])
     lacking = [key for key in required if key not in config]
     if lacking:
-        where = "context_dim" if lacking[0] in _CONTEXT_WIDTHS else "dim" if lacking[0] in _X_WIDTHS else lacking[0]
+        where = "context_dim" if lacking[0] in CONTEXT_WIDTHS else "dim" if lacking[0] in X_WIDTHS else lacking[0]
         raise ConfigError(
             f"{name} at {paths[0]} needs {' and '.join(lacking)}; state {where} in the rule, or plan with an example"
         )
-    takes_one_width = rule.is_fusion and not any(key in accepted for key in _CONTEXT_WIDTHS)
+    takes_one_width = rule.is_fusion and not any(key in accepted for key in CONTEXT_WIDTHS)
     own = config.get("dim")
     if takes_one_width and own is not None and context_dim is not None and context_dim != own:
         return config, (context_dim, int(own))
     return config, None
-
-
-def module_width(module: nn.Module, at: str) -> int | None:
-    """Width of a module's output or input where its class tells."""
-    for attribute in _IN_ATTRIBUTES if at == "input" else _OUT_ATTRIBUTES:
-        value = getattr(module, attribute, None)
-        value = value[-1] if isinstance(value, tuple) and value else value
-        if isinstance(value, int):
-            return value
-    return None
 
 
 @functools.cache
@@ -122,10 +111,10 @@ def _starts_neutral(
     fusion: nn.Module, config: Mapping[str, Any], dims: tuple[int, int] | None, has_condition: bool
 ) -> bool:
     """Try the fusion on random streams; raises ConfigError where the output is not shaped as the input."""
-    dim = next((config[key] for key in _X_WIDTHS if key in config), None)
-    if dim is None:
+    dim, context_dim = built_widths(config)
+    if dim is None or context_dim is None:
         return False
-    context_dim = dims[1] if dims else next((config[key] for key in _CONTEXT_WIDTHS if key in config), dim)
+    context_dim = dims[1] if dims else context_dim
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, dim, generator=generator)
     streams: dict[str, Tensor] = {"context": torch.randn(2, 3, context_dim, generator=generator)}

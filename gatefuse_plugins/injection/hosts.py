@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 
+import torch
 from torch import nn
 
 from gatefuse_plugins.errors import ConfigError, suggestion
@@ -25,7 +26,7 @@ class Host:
         arguments: parameters of the forward by name.
 
     Raises:
-        ConfigError: the model was injected before, is wrapped, or is a bare container.
+        ConfigError: the model was injected before, is wrapped or traced, or is a bare container.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -45,6 +46,8 @@ class Host:
     def _check_model(self) -> None:
         if not isinstance(self.model, nn.Module):
             raise ConfigError(f"{self.name} is no torch module; expected an nn.Module")
+        if isinstance(self.model, torch.jit.ScriptModule):
+            raise ConfigError(f"{self.name} was compiled by torch.jit, which takes no hooks; inject before tracing it")
         if any(isinstance(module, Injection) for module in self.model.modules()):
             raise ConfigError(f"{self.name} was injected before; call eject first, then inject all rules together")
         if hasattr(self.model, CHILD):

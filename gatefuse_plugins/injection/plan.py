@@ -13,7 +13,7 @@ from gatefuse_plugins.injection.components import complete_config
 from gatefuse_plugins.injection.example import Shapes, check_example, run_example
 from gatefuse_plugins.injection.hosts import Host
 from gatefuse_plugins.injection.rules import Rule, Source, parse_rules
-from gatefuse_plugins.injection.targets import check_target
+from gatefuse_plugins.injection.targets import check_runs, check_target
 
 
 @dataclass(frozen=True)
@@ -104,29 +104,34 @@ def plan_injection(
     """
     rules = parse_rules(cfg)
     host = Host(model)
-    places = [(index, rule, paths) for index, rule in enumerate(rules) for paths in _targets(host, rule, index)]
-    _check_taken(places)
+    places = _places(host, rules)
     shapes = None
     if example is not None:
         shapes = run_example(host, [(rule, paths) for _index, rule, paths in places], example)
     return InjectionPlan(host.name, tuple(_planned(host, *place, shapes) for place in places))
 
 
-def _check_taken(places: Sequence[tuple[int, Rule, tuple[str, ...]]]) -> None:
-    taken: dict[tuple[str, str, Any], int] = {}
-    for index, rule, paths in places:
-        first = taken.setdefault((paths[0], rule.at, rule.select), index)
-        if first != index:
-            raise ConfigError(
-                f"injection.{index}: the {rule.at} of {paths[0]} would get a second insert, after that of"
-                f" injection.{first}; expected one rule a place"
-            )
+def _places(host: Host, rules: Sequence[Rule]) -> list[tuple[int, Rule, tuple[str, ...]]]:
+    """Where every rule acts; the first place that would get two inserts ends the search."""
+    places = []
+    taken: dict[tuple[str, str, int | str], int] = {}
+    for index, rule in enumerate(rules):
+        for paths in _targets(host, rule, index):
+            select = 0 if rule.select is None else rule.select  # None takes the first member, as 0 does
+            first = taken.setdefault((paths[0], rule.at, select), index)
+            if first != index:
+                raise ConfigError(
+                    f"injection.{index}: the {rule.at} of {paths[0]} would get a second insert, after that of"
+                    f" injection.{first}; expected one rule a place"
+                )
+            places.append((index, rule, paths))
+    return places
 
 
 def _planned(host: Host, index: int, rule: Rule, paths: tuple[str, ...], shapes: Shapes | None) -> PlannedInsert:
     try:
         sized = rule if shapes is None else check_example(host, rule, paths, shapes)
-        config, context_dims = complete_config(host, sized, paths)
+        config, context_dims = complete_config(host, sized, paths, measured=shapes is not None)
     except ConfigError as error:
         raise ConfigError(f"injection.{index}: {error}") from error
     return PlannedInsert(
@@ -167,4 +172,9 @@ def _targets(host: Host, rule: Rule, index: int) -> list[tuple[str, ...]]:
                     f"{place} is ambiguous: {source.name!r} is a pattern; expected one module's path{hint}"
                 )
             raise ConfigError(f"{place}: {host.name} has no module {source.name!r}{hint}")
+        elif source.kind == "module":
+            try:
+                check_runs(host, source.name)
+            except ConfigError as error:
+                raise ConfigError(f"{place}: {error}") from error
     return targets

@@ -99,6 +99,8 @@ def _parse_rule(rule: Any, place: str) -> Rule:
     sources = {role: _parse_source(rule[role], f"{place}.{role}") for role in ROLES if rule.get(role) is not None}
     options = {key: rule[key] for key in ("at", "select", "batch_first", "dim", "context_dim") if key in rule}
     _check_options(options, place)
+    if isinstance(options.get("select"), int) and options["select"] < 0:  # two rules could name one member unnoticed
+        raise ConfigError(f"{place}.select: {options['select']} counts from the end; expected a position from 0")
     return Rule(rule["pattern"], dict(component), is_fusion, sources=sources, **options)
 
 
@@ -134,6 +136,9 @@ def _check_options(options: Mapping[str, Any], place: str) -> None:
         if not isinstance(value, expected) or (expected is not bool and isinstance(value, bool)):
             name = getattr(expected, "__name__", str(expected))
             raise ConfigError(f"{place}.{key}: {value!r} is a {type(value).__name__}; expected {name}")
+    for key in ("dim", "context_dim"):
+        if options.get(key) is not None and options[key] < 1:
+            raise ConfigError(f"{place}.{key}: {options[key]} is no width; expected an integer from 1")
     if options.get("call", "only") not in ("only", "last"):
         hint = suggestion(options["call"], ("only", "last"))
         raise ConfigError(f"{place}.call: {options['call']!r} is unknown{hint}")

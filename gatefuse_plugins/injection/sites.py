@@ -25,6 +25,7 @@ class Site:
         store: of the host.
         place: for messages.
         select: see :class:`~gatefuse_plugins.injection.rules.Rule`, likewise ``batch_first``.
+        widths: of x and of the context that the insert was built for, where known.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Site:
         place: str,
         select: int | str | None,
         batch_first: bool,
+        widths: tuple[int | None, int | None] = (None, None),
     ) -> None:
         self.insert = insert
         self.is_fusion = is_fusion
@@ -44,16 +46,37 @@ class Site:
         self.place = place
         self.select = select
         self.batch_first = batch_first
+        self.widths = widths
 
     def change(self, x: Tensor) -> Tensor:
-        """``x`` after the insert, in its own dtype: under autocast a gate must not widen the host's stream."""
+        """``x`` after the insert, in its own dtype: under autocast a gate must not widen the host's stream.
+
+        Raises:
+            DataError: x or the context is not as wide as the insert takes it, or the context has no positions.
+        """
         inner = x if self.batch_first else x.transpose(0, 1)
         streams = {role: self.store.read(source, role, self.place) for role, source in self.sources.items()}
+        self._check(inner, streams.get("context"))
         if self.is_fusion:
             changed = self.insert(inner, **{_FUSION_NAMES.get(role, role): value for role, value in streams.items()})
         else:
             changed = self.insert(inner, streams.get("mask"))
         return (changed if self.batch_first else changed.transpose(0, 1)).to(x.dtype)
+
+    def _check(self, x: Tensor, context: Tensor | None) -> None:
+        dim, context_dim = self.widths
+        insert = type(getattr(self.insert, "fusion", self.insert)).__name__
+        if dim is not None and x.shape[-1] != dim:
+            raise DataError(f"{self.place} is {x.shape[-1]} wide, but its {insert} takes {dim}; set dim in the rule")
+        if context is None:
+            return
+        name = f"{self.place}: context {self.sources['context']} has shape {tuple(context.shape)}"
+        if context.dim() != 3 or context.shape[1] == 0:
+            raise DataError(f"{name}; expected (B, M, {context_dim or 'C'}) with one position or more")
+        if context_dim is not None and context.shape[2] != context_dim:
+            raise DataError(
+                f"{name}, {context.shape[2]} wide, but its {insert} takes {context_dim}; set context_dim in the rule"
+            )
 
 
 class OutputSite(Site):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import nn
 
 from gatefuse_plugins.errors import ConfigError, suggestion
@@ -21,23 +22,44 @@ def check_target(host: Host, paths: tuple[str, ...], rule: Rule) -> None:
         ConfigError: says which, and what to name instead.
     """
     path, module = paths[0], host.modules[paths[0]]
-    parent = host.modules.get(path.rpartition(".")[0])
     if rule.at not in ("output", "input"):
         _check_slot(path, module, rule)
-    elif isinstance(module, CONTAINERS):
-        raise ConfigError(
-            f"pattern {rule.pattern!r} matches {path}, a {type(module).__name__}, which never runs itself; name its"
-            f" members: {path + '.*'!r}"
-        )
-    elif isinstance(parent, nn.MultiheadAttention):
-        name = path.rpartition(".")[0]
-        raise ConfigError(f"{path} never runs: {name} (MultiheadAttention) reads its weights; name {name!r}")
-    elif rule.at == "output" and _scales(rule):
-        _check_branch(host, path, rule)
-    _check_nested(host, path)
+        _check_nested(host, path)
+    else:
+        check_runs(host, path)
+        if rule.at == "output" and _scales(rule):
+            _check_branch(host, path, rule)
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     if any(isinstance(hook, Site) for hook in hooks):
         raise ConfigError(f"{path} has an insert already, from an injection of another part of the host")
+
+
+def check_runs(host: Host, path: str) -> None:
+    """Refuse a module whose hooks never run, or run on what no insert can read, as target and as source.
+
+    Raises:
+        ConfigError: says which, and what to name instead.
+    """
+    module, (above, _, _) = host.modules[path], path.rpartition(".")
+    if isinstance(module, CONTAINERS):
+        members = f"; name its members: {path + '.*'!r}"
+        raise ConfigError(f"{path} is a {type(module).__name__}, which never runs itself{members}")
+    if isinstance(host.modules.get(above), nn.MultiheadAttention):
+        raise ConfigError(f"{path} never runs: {above} (MultiheadAttention) reads its weights; name {above!r}")
+    for name in _with_parents(path):
+        part = host.modules[name]
+        if isinstance(part, torch.jit.ScriptModule) and not (name == path and _is_traced(part)):
+            raise ConfigError(f"{path}: {name} was compiled by torch.jit, which takes no hooks; inject before that")
+    _check_nested(host, path)
+
+
+def _with_parents(path: str) -> list[str]:
+    return list(itertools.accumulate(path.split("."), "{}.{}".format))
+
+
+def _is_traced(module: nn.Module) -> bool:
+    """Whether hooks run: on the root of what was traced they do, on its inner modules and on scripted ones not."""
+    return isinstance(module, torch.jit.TopLevelTracedModule)
 
 
 def _scales(rule: Rule) -> bool:
@@ -58,8 +80,8 @@ def _check_branch(host: Host, path: str, rule: Rule) -> None:
 
 
 def _check_nested(host: Host, path: str) -> None:
-    parents = list(itertools.accumulate(path.split(".")[:-1], "{}.{}".format))
-    for name, module in [("the host", host.model), *((parent, host.modules[parent]) for parent in parents)]:
+    parents = [(parent, host.modules[parent]) for parent in _with_parents(path)[:-1]]
+    for name, module in [("the host", host.model), *parents]:
         if isinstance(module, nn.TransformerEncoder) and getattr(module, "use_nested_tensor", False):
             raise ConfigError(
                 f"{path} lies in a TransformerEncoder ({name}) that passes nested tensors to its layers in eval,"

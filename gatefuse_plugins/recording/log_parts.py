@@ -59,9 +59,9 @@ def join_parts(log: Path, ranks: int, write: bool = True) -> None:
         path.unlink()
 
 
-def check_log_path(path: str | Path) -> None:
+def check_log_path(path: str | Path, flag: str = "--gate-save-path") -> None:
     """ConfigError where a log or a gate store cannot be written to ``path``, or would join samples of another run."""
-    flag, target = "--gate-save-path", Path(path)
+    target = Path(path)
     if target.suffix == ".jsonl":
         require_folder(target.parent, flag)
         if target.is_dir():

@@ -74,11 +74,12 @@ def plan_changes(state: TreeState, wanted: frozenset[str]) -> list[FileChange]:
 
 
 def explain_drift(state: TreeState) -> str:
-    """Which files are not upstream's, and what commit the tree seems to be."""
+    """Which files are not upstream's, what commit the tree seems to be, and what to do that overwrites nothing."""
     patch_set = state.patch_set
     pinned = f"{patch_set.repository} {patch_set.commit[:7]}"
     if state.nearest is None:
-        return f"{state.root}: no file that the patches know; expected a checkout of {pinned}"
+        expected = " or ".join(f"{known.repository} {known.commit[:7]}" for known in state.known)
+        return f"{state.root}: no file that the patches know; expected a checkout of {expected}"
     lines = [f"{state.root}: nothing was changed, since the patches are for {pinned} and these files differ:"]
     for file in state.drifted:
         if file.content is None:
@@ -91,7 +92,12 @@ def explain_drift(state: TreeState) -> str:
     commit, count = state.nearest
     if commit != patch_set.commit:
         lines.append(f"The tree is nearest to commit {commit[:7]} ({count} of {len(state.files)} files).")
-    lines.append(f"Save your changes, then: git checkout {patch_set.commit[:7]} -- {state.drifted[0].path} ...")
+    folder = patch_set.repository.partition("/")[2]
+    lines += [
+        "Only upstream's own files are patched, so that no edit is lost; a fork whose files differ cannot be. Patch a",
+        "fresh checkout in another folder, and bring your changes there afterwards:",
+        f"  git clone https://github.com/{patch_set.repository} && git -C {folder} checkout {patch_set.commit[:7]}",
+    ]
     return "\n".join(lines)
 
 

@@ -47,8 +47,11 @@ class PatchSet:
         """Names of the patches to apply.
 
         Raises:
-            ConfigError: no such fix for this upstream.
+            ConfigError: no such fix for this upstream, or nothing at all to apply.
         """
+        if not fixes and not plugin:
+            valid = " or ".join(f"--fix {name}" for name in self.fixes) or f"{self.name} has none; leave it out"
+            raise ConfigError(f"--no-plugin without --fix: nothing to apply; expected {valid}")
         for name in fixes:
             if name not in self.fixes:
                 raise ConfigError(f"--fix {name}: {self.name} has no such fix{suggestion(name, self.fixes)}")

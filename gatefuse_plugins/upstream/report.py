@@ -29,17 +29,22 @@ def state_lines(state: TreeState) -> list[str]:
     if state.drifted:
         lines.append(explain_drift(state))
     for patch in patch_set.patches:
-        if patch.name not in state.applied:
+        if patch.name not in state.applied and not state.drifted:  # what a fork cannot have is not offered
             option = "apply" if patch.name not in patch_set.fixes else f"apply --fix {patch.name}"
             lines.append(f"{option}: {patch.summary}")
     faults = find_faults(state.root, patch_set)
     lines += ["Faults of upstream:"] if faults else []
-    lines += [f"  {f.place}: {f.message}" + (f" (--fix {f.fix})" if f.fix else "") for f in faults]
+    for fault in faults:
+        fix = f" (--fix {fault.fix})" if fault.fix and not state.drifted else ""
+        lines.append(f"  {fault.place}: {fault.message}{fix}")
     return lines
 
 
 def state_record(state: TreeState) -> dict[str, Any]:
-    """The same as plain values."""
+    """The same as plain values; an unknown tree has no upstream."""
+    if state.kind == "unknown":
+        expected = [patch_set.name for patch_set in state.known]
+        return {"root": str(state.root), "upstream": None, "state": state.kind, "expected": expected}
     return {
         "root": str(state.root),
         "upstream": state.patch_set.name,

@@ -40,6 +40,7 @@ class TreeState:
     Attributes:
         interrupted: a change was begun and not finished.
         nearest: the commit that most of the files come from, and how many; ``None`` where no file is known.
+        known: the patch sets that the checkout was compared with.
     """
 
     root: Path
@@ -47,6 +48,7 @@ class TreeState:
     files: tuple[FileState, ...]
     interrupted: bool
     nearest: tuple[str, int] | None
+    known: tuple[PatchSet, ...]
 
     @property
     def drifted(self) -> tuple[FileState, ...]:
@@ -89,8 +91,8 @@ def inspect_tree(root: str | Path, sets: Mapping[str, PatchSet], name: str | Non
     folder = folder.resolve()
     if name is not None and name not in sets:
         raise ConfigError(f"--upstream {name}: no such patches{suggestion(name, sets)}")
-    chosen = sets.values() if name is None else [sets[name]]
-    states = [_state(folder, patch_set) for patch_set in chosen]
+    chosen = tuple(sets.values()) if name is None else (sets[name],)
+    states = [_state(folder, patch_set, chosen) for patch_set in chosen]
     return max(states, key=lambda state: (state.nearest or ("", 0))[1] + len(state.files) - len(state.drifted))
 
 
@@ -107,14 +109,15 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _state(root: Path, patch_set: PatchSet) -> TreeState:
+def _state(root: Path, patch_set: PatchSet, chosen: tuple[PatchSet, ...]) -> TreeState:
     files = tuple(_file_state(root, path, patch_set) for path in sorted(patch_set.originals))
     hashes = {file.path: digest(read_lf(file.content)[0]) for file in files if file.content is not None}
     known = {patch_set.commit: patch_set.originals} | dict(patch_set.history)
     counts = {c: sum(held.get(path) == found for path, found in hashes.items()) for c, held in known.items()}
     counts[patch_set.commit] = sum(file.applied is not None for file in files)
     best = max(counts, key=lambda commit: counts[commit])
-    return TreeState(root, patch_set, files, is_interrupted(root), (best, counts[best]) if counts[best] else None)
+    nearest = (best, counts[best]) if counts[best] else None
+    return TreeState(root, patch_set, files, is_interrupted(root), nearest, chosen)
 
 
 def _file_state(root: Path, path: str, patch_set: PatchSet) -> FileState:

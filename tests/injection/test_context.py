@@ -96,6 +96,21 @@ def test_a_missing_context_is_named_and_the_host_recovers(context: dict, call: d
     assert store.frame is None
 
 
+@pytest.mark.parametrize(
+    ("rule", "shape", "message"),
+    [
+        ({}, (2, 4, 7), r"argument 'audio' has shape \(2, 4, 7\), 7 wide, but its GatedCrossAttention takes 5"),
+        ({}, (2, 0, 5), r"shape \(2, 0, 5\); expected \(B, M, 5\) with one position or more"),
+        ({}, (2, 5), r"shape \(2, 5\); expected \(B, M, 5\)"),
+        ({"dim": 4}, (2, 4, 5), "output of layers.1 is 8 wide, but its GatedCrossAttention takes 4; set dim"),
+    ],
+)
+def test_streams_that_do_not_fit_without_an_example(rule: dict, shape: tuple[int, ...], message: str) -> None:
+    host = injected(context={"argument": "audio"}, **rule)
+    with pytest.raises(DataError, match=message):
+        host(**inputs() | {"audio": torch.zeros(shape)})
+
+
 def test_a_part_of_the_host_alone_has_no_arguments() -> None:
     host = injected(context={"argument": "audio"})
     with pytest.raises(DataError, match="the host's own forward does not run"):

@@ -41,7 +41,7 @@ FAULTS: list[tuple[dict[str, Any], type[GatefuseError], str]] = [
     (
         {"pattern": "layers", "gate": GATE},
         ConfigError,
-        "layers, a ModuleList, which never runs itself; name its members",
+        "layers is a ModuleList, which never runs itself; name its members",
     ),
     ({"pattern": "layers.0.self_attn.out_proj", "gate": GATE}, ConfigError, "never runs: layers.0.self_attn"),
     ({"pattern": "text", "gate": {"type": "ResidualGat"}}, ConfigError, "did you mean 'ResidualGate'"),
@@ -62,6 +62,32 @@ FAULTS: list[tuple[dict[str, Any], type[GatefuseError], str]] = [
         "Encoder.forward has no argument 'adio'; did you mean 'audio'",
     ),
     ({"pattern": "layers.1.self_attn", "gate": GATE}, ConfigError, "second insert, after that of injection.0"),
+    ({"pattern": "layers.1.self_attn", "gate": GATE, "select": 0}, ConfigError, "second insert"),
+    ({"pattern": "text", "gate": GATE, "select": -1}, ConfigError, "injection.1.select: -1 counts from the end"),
+    ({"pattern": "text", "gate": GATE, "dim": 0}, ConfigError, "injection.1.dim: 0 is no width; expected an integer"),
+    ({"pattern": "text", "gate": GATE | {"dim": 0}}, ConfigError, "ResidualGate.dim: 0 is no width"),
+    ({"pattern": "text", "gate": GATE, "dim": 12}, ConfigError, r"dim of the rule is 12, but .*\(Linear\) is 8 wide"),
+    ({"pattern": "text", "gate": GATE | {"dim": 12}}, ConfigError, "dim of ResidualGate is 12, but .* is 8 wide"),
+    (
+        {"pattern": "layers.1", "gate": GATE | {"dim": 12}, "dim": 8},
+        ConfigError,
+        "dim of ResidualGate is 12, but dim of the rule is 8 wide",
+    ),
+    (
+        {"pattern": "layers.1", "fusion": TEXT_FUSION, "context": {"module": "text"}, "context_dim": 6},
+        ConfigError,
+        "context_dim of the rule is 6, but context module 'text' .* is 8 wide",
+    ),
+    (
+        {"pattern": "text", "fusion": TEXT_FUSION, "context": {"module": "layers"}},
+        ConfigError,
+        "injection.1.context: layers is a ModuleList, which never runs",
+    ),
+    (
+        {"pattern": "text", "fusion": TEXT_FUSION, "context": {"module": "layers.0.self_attn.out_proj"}},
+        ConfigError,
+        "injection.1.context: layers.0.self_attn.out_proj never runs",
+    ),
     ({"pattern": "layers.0", "at": "ffn_gate", "gate": GATE}, ConfigError, "has no such slot"),
     (
         {"pattern": "text", "fusion": {"type": "Concat", "video_dim": 8, "audio_dim": 8}, "context": TEXT},
@@ -130,6 +156,8 @@ def test_a_host_on_meta_is_planned_but_not_injected() -> None:
         ({"context": {"argument": "audio"}}, {"audio": None}, "argument 'audio', which is missing in the example"),
         ({"context": TEXT}, {"text": torch.zeros(3, 3, 6)}, r"batches of 2 and 3; is one of them \(L, B, D\)"),
         ({"context": TEXT}, {"x": torch.zeros(2, 5, 9)}, "Encoder cannot run the example"),
+        ({"context": TEXT, "fusion": TEXT_FUSION}, {}, "text_dim of .* is 8, but the example is 6 wide"),
+        ({"context": TEXT}, {"x": {"wrong": 1}}, "Encoder cannot run the example: "),
     ],
 )
 def test_an_example_finds_what_names_cannot(rule: dict[str, Any], change: dict[str, Any], message: str) -> None:

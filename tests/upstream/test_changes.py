@@ -11,6 +11,7 @@ from small_tree import CONFIG, FILES, MODEL, OLDER, PATCHED, contents, manifest,
 from gatefuse_plugins.errors import ConfigError, DataError
 from gatefuse_plugins.upstream.changes import apply, revert
 from gatefuse_plugins.upstream.manifest import load_patch_sets
+from gatefuse_plugins.upstream.report import state_lines
 from gatefuse_plugins.upstream.tree import inspect_tree
 
 
@@ -48,6 +49,8 @@ def test_fixes_are_applied_only_when_asked_for_alone_or_with_the_plugin(tmp_path
     assert contents(tree) == encoded(FILES)
     with pytest.raises(ConfigError, match=r"--fix cpuu: small has no such fix; did you mean 'cpu'"):
         apply(tree, sets, ["cpuu"])
+    with pytest.raises(ConfigError, match="--no-plugin without --fix: nothing to apply; expected --fix cpu"):
+        apply(tree, sets, plugin=False)
 
 
 def test_an_edited_file_is_refused_and_nothing_is_changed(tmp_path: Path) -> None:
@@ -55,8 +58,11 @@ def test_an_edited_file_is_refused_and_nothing_is_changed(tmp_path: Path) -> Non
     (tree / "config.py").write_text(CONFIG + "# mine\n")
     before = contents(tree)
     assert inspect_tree(tree, sets).kind == "drifted"
-    with pytest.raises(DataError, match=r"(?s)config.py: was edited.*git checkout aaaaaaa -- config.py"):
+    with pytest.raises(DataError, match=r"(?s)config.py: was edited.*a fork .*git -C small checkout aaaaaaa"):
         apply(tree, sets)
+    shown = "\n".join(state_lines(inspect_tree(tree, sets)))
+    assert shown.startswith("drifted: someone/small aaaaaaa") and "cuda" in shown
+    assert "--fix" not in shown and "apply" not in shown and "--" not in shown  # nothing overwrites the user's files
     assert contents(tree) == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -82,3 +83,10 @@ def test_command_line(tmp_path: Path) -> None:
     done = call("apply", str(tmp_path))
     assert done.returncode == 2
     assert "error: " in done.stderr and "expected a checkout of" in done.stderr
+    assert all(found.repository in done.stderr for found in patch_sets().values())
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, str(ROOT / "tools/patch_upstream.py"), "status", str(tmp_path)]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")

@@ -55,6 +55,7 @@ def test_flags_that_fit_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         ("model: {}\n", "no section 'fusion' with the keys of a fusion; found model"),
         ("fusion: {fusion_layers: 2}\n", "fusion lacks its 'type'"),
         ("", "no section 'fusion'"),
+        ("fusion: {type: A}\nvision: {}\n", "key 'vision' has no effect here; expected 'fusion' alone"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ class Comparison:
 
     Attributes:
         differences: largest difference by output (``padded/pred_spans``).
-        scales: largest absolute value of the old model by output.
+        scales: largest finite absolute value of the old model by output; NaN where there is none.
         frozen: parts that were compared weight by weight, each with the number of tensors that differ.
         informative: differences that a choice of the config causes, not the migration; with the reason.
     """
@@ -31,9 +32,16 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """No output differs by more than rounding, no frozen weight at all."""
+        """No output differs by more than rounding, no frozen weight at all, and there was something to compare."""
+        if self.empty:
+            return False
         close = (value <= TOLERANCE * max(1.0, self.scales[name]) for name, value in self.differences.items())
         return all(close) and not any(self.frozen.values())
+
+    @property
+    def empty(self) -> bool:
+        """Whether no output of the old model has a finite value, so that equal outputs would tell nothing."""
+        return all(math.isnan(scale) for scale in self.scales.values())
 
     @property
     def largest(self) -> float:
@@ -44,6 +52,7 @@ class Comparison:
         """The comparison in words, a line an output."""
         lines = [f"{name}: {value:.3g} of {self.scales[name]:.3g}" for name, value in self.differences.items()]
         lines += [f"{name}: {count or 'no'} weights differ" for name, count in self.frozen.items()]
+        lines += ["nothing finite to compare"] if self.empty else []
         return lines + [f"{name}: {value:.3g}" for name, value in self.informative.items()]
 
     def to_json(self) -> dict[str, Any]:
@@ -56,7 +65,12 @@ def measure(old: Outputs, new: Outputs) -> tuple[dict[str, float], dict[str, flo
     """Largest difference, and largest absolute value of ``old``, by ``batch/output``; batches that ``old`` has."""
     pairs = {f"{kind}/{name}": (value, new[kind][name]) for kind in old for name, value in old[kind].items()}
     distances = {name: distance(*pair) for name, pair in pairs.items()}
-    return distances, {name: float(value.nan_to_num().abs().max()) for name, (value, _new) in pairs.items()}
+    return distances, {name: _largest(value) for name, (value, _new) in pairs.items()}
+
+
+def _largest(value: Tensor) -> float:
+    finite = value[value.isfinite()]
+    return float(finite.abs().max()) if finite.numel() else math.nan
 
 
 def distance(old: Tensor, new: Tensor) -> float:

@@ -74,7 +74,8 @@ def import_gates(
         CheckpointError: the gates are not those of the config, or the checkpoint does not fit it.
     """
     held = open_source(gates, trust)
-    plan = make_plan(checkpoint, chosen_config(held, config), trust=trust)
+    # the gates' start is overwritten, and identity would refuse those that it cannot close
+    plan = make_plan(checkpoint, chosen_config(held, config), init="balanced", trust=trust)
     _check_gates(held, plan)
     if plan.faults:
         listed = "\n  ".join(plan.faults[:_LISTED])

@@ -71,7 +71,7 @@ class Inspection:
         }
         if found.family == "unknown":
             facts["groups"] = ", ".join(f"{name} ({count})" for name, count in self.groups.items())
-        return [f"{name}: {value}" for name, value in facts.items() if value]
+        return [f"{name}: {printable(value)}" for name, value in facts.items() if value]
 
 
 def inspect(checkpoint: Source | str | os.PathLike[str], trust: bool = False) -> Inspection:
@@ -80,9 +80,8 @@ def inspect(checkpoint: Source | str | os.PathLike[str], trust: bool = False) ->
     Raises:
         CheckpointError: it cannot be read, or not safely.
     """
-    source = open_source(checkpoint, trust)
+    source = open_source(checkpoint, trust, describe=True)
     state = source.state
-    epoch = source.checkpoint.meta.get("epoch")
     return Inspection(
         path=str(source.path),
         layout=source.layout,
@@ -91,12 +90,17 @@ def inspect(checkpoint: Source | str | os.PathLike[str], trust: bool = False) ->
         parameters=sum(tensor.numel() for tensor in state.values()),
         dtypes=dict(Counter(str(tensor.dtype).removeprefix("torch.") for tensor in state.values())),
         groups=dict(Counter(name.split(".", 1)[0] for name in state)),
-        epoch=int(epoch) if isinstance(epoch, int) else None,
+        epoch=source.epoch,
         options=_jsonable(source.options),
         training=tuple(source.training),
         non_finite=source.checkpoint.non_finite,
         provenance=source.provenance,
     )
+
+
+def printable(text: str) -> str:
+    """``text`` with characters that do not print escaped: those of a stranger's file could steer the terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _jsonable(value: Any) -> Any:

@@ -117,6 +117,11 @@ def make_plan(
         PatternError: a pattern of ``drop`` matches nothing.
     """
     source = open_source(checkpoint, trust)
+    if source.provenance.get("kind") == "gates":
+        raise CheckpointError(
+            f"{source.path}: holds gates alone (export-gates wrote it); put them into a checkpoint first: python"
+            " tools/migrate.py import-gates GATES CHECKPOINT --out NAME.safetensors"
+        )
     found = refine(recognise(source), config)
     family = family_of(config)
     if found.family not in (family.name, "unknown"):

@@ -25,6 +25,7 @@ def provenance(plan: Plan, source_digest: str, config_name: str, comparison: Com
     return {
         "source": {"name": source.name, "sha256": source_digest, "bytes": source.stat().st_size},
         "origin": plan.found.origin,
+        "epoch": plan.source.epoch,
         "fusion": plan.found.fusion,
         "rule_table_version": VERSION,
         "config": config_name,

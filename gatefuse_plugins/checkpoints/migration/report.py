@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rich.table import Table
 
 from gatefuse_plugins.checkpoints.migration.comparison import Comparison
@@ -49,12 +51,16 @@ def comparison_table(comparison: Comparison) -> Table:
     table.add_column("largest difference", justify="right")
     table.add_column("largest value", justify="right")
     for name, value in comparison.differences.items():
-        table.add_row(name, f"{value:.3g}", f"{comparison.scales[name]:.3g}")
+        scale = comparison.scales[name]
+        table.add_row(name, f"{value:.3g}", "nothing finite" if math.isnan(scale) else f"{scale:.3g}")
     for name, count in comparison.frozen.items():
         table.add_row(f"{name} (weights)", f"{count} tensors", "")
     for name, value in comparison.informative.items():
         table.add_row(name, f"{value:.3g}", "")
-    table.caption = "equal in float32" if comparison.equal else "not equal"
+    if comparison.empty:
+        table.caption = "nothing finite to compare: all outputs of the old model are NaN or infinite"
+    else:
+        table.caption = "equal in float32" if comparison.equal else "not equal"
     return table
 
 

@@ -39,6 +39,26 @@ def _value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
+def fault_of(config: Mapping[str, Any]) -> str:
+    """What is wrong with the form of a model config from a file; empty where it can be read. No values are judged."""
+    if not config:
+        return ""
+    if type_of(config) == "":
+        return f"type is {str(config.get('type'))[:40]!r}, expected the name of a model"
+    for key in ("fusion", "qformer", "vision", "tokenizer"):
+        if not isinstance(config.get(key), Mapping | None):
+            return f"{key} is {str(config[key])[:40]!r}, expected a dict"
+    if isinstance(fusion := config.get("fusion"), Mapping) and type_of(fusion) == "":
+        return f"fusion.type is {str(fusion.get('type'))[:40]!r}, expected the name of a fusion"
+    for key, needed in (("layer_gates", ("pattern", "branch")), ("injection", ("pattern",))):
+        rules = config.get(key) or ()
+        for rule in rules if isinstance(rules, list | tuple) else (rules,):
+            texts = isinstance(rule, Mapping) and all(isinstance(rule.get(name), str) for name in needed)
+            if not texts or not isinstance(rule.get("gate"), Mapping | None):
+                return f"{key} holds {str(rule)[:40]!r}, expected dicts with {' and '.join(needed)}"
+    return ""
+
+
 def modern(config: Mapping[str, Any]) -> dict[str, Any]:
     """``config`` in today's keys: early versions kept gates on QD-DETR's layers under ``layer_gates``."""
     rest = {name: value for name, value in config.items() if name != "layer_gates"}

@@ -12,13 +12,14 @@ from typing import Any
 
 from torch import Tensor
 
-from gatefuse_plugins.checkpoints.migration.saved_config import model_of_text, modern
+from gatefuse_plugins.checkpoints.migration.layout import TRAINING, layout, scattered
+from gatefuse_plugins.checkpoints.migration.saved_config import fault_of, model_of_text, modern
 from gatefuse_plugins.checkpoints.pickles import read_file
 from gatefuse_plugins.checkpoints.reader import Checkpoint, unfold
+from gatefuse_plugins.checkpoints.safety.values import odd_names
 from gatefuse_plugins.errors import CheckpointError
 
 PROVENANCE = "gatefuse_migration"
-_TRAINING = ("optimizer", "optimizer_state_dict", "lr_scheduler", "param_schedulers", "message_hub")
 _ENCODER = "visual_encoder."
 
 
@@ -59,14 +60,31 @@ class Source:
     @cached_property
     def model(self) -> dict[str, Any]:
         """Config of the model that the weights are of, as the file itself tells it; empty where it does not."""
-        recorded = self.provenance.get("model") or model_of_text(self.checkpoint.meta.get("cfg"))
-        return modern(recorded) if isinstance(recorded, Mapping) else {}
+        recorded = self.provenance.get("model")
+        if recorded:
+            return modern(recorded)
+        saved = model_of_text(self.checkpoint.meta.get("cfg"))
+        return {} if fault_of(saved) else modern(saved)  # an edited text tells nothing
+
+    @property
+    def epoch(self) -> int | None:
+        """Epochs done, as the file says or the record of the migration that made it; ``None`` where neither does."""
+        for told in (self.checkpoint.meta.get("epoch"), self.provenance.get("epoch")):
+            if isinstance(told, int) and not isinstance(told, bool):
+                return told
+        return None
 
 
-def open_source(checkpoint: Source | str | os.PathLike[str], trust: bool = False) -> Source:
+def open_source(checkpoint: Source | str | os.PathLike[str], trust: bool = False, describe: bool = False) -> Source:
     """Open any checkpoint that :func:`~gatefuse_plugins.checkpoints.reader.read_checkpoint` reads.
 
     The file must not be written to while the result is in use. What is open already is given back.
+
+    Args:
+        checkpoint: a path.
+        trust: unpickle without restrictions, which runs whatever code the file carries.
+        describe: of a file without a single state dict take all tensors, under names that say where they lie. Such a
+            source is to be described, not migrated.
 
     Raises:
         CheckpointError: unreadable, unsafe to unpickle without ``trust``, or without a single state dict.
@@ -75,28 +93,25 @@ def open_source(checkpoint: Source | str | os.PathLike[str], trust: bool = False
         return checkpoint
     path = Path(checkpoint)
     content = read_file(path, trust, mmap=True)
-    unfolded = unfold(content, path)
+    try:
+        unfolded = unfold(content, path)
+    except CheckpointError:
+        found = dict(scattered(content)) if describe else {}
+        if not found or odd_names(found):
+            raise
+        entries = ", ".join(repr(name) for name in list(content)[:12])
+        return Source(Checkpoint(found, "state_dict", {}, path), f"no single state dict; entries: {entries}")
     header = _safetensors_metadata(path)
-    training = {name: content[name] for name in _TRAINING if name in content and content is not unfolded.state_dict}
+    training = {name: content[name] for name in TRAINING if name in content and content is not unfolded.state_dict}
     provenance = unfolded.meta.get(PROVENANCE) or header.get(PROVENANCE) or {}
     if isinstance(provenance, str):
         provenance = _parsed(provenance, path)
+    _check_record(provenance, path)
     stamped = unfolded.meta.get("vision_state")
     if stamped and not any(name.startswith(_ENCODER) for name in unfolded.state_dict):
         # our own training stores a small frozen encoder apart, since the model learned from its cached tokens
         unfolded.state_dict.update({f"{_ENCODER}{name}": tensor for name, tensor in stamped.items()})
-    return Source(unfolded, _layout(content, unfolded, bool(header)), training, dict(provenance))
-
-
-def _layout(content: Mapping[str, Any], checkpoint: Checkpoint, safetensors: bool) -> str:
-    if safetensors:
-        return "safetensors"
-    if checkpoint.origin == "mmengine":
-        return "mmengine"
-    for key, value in content.items():
-        if isinstance(value, Mapping) and len(value) == len(checkpoint.state_dict) and key not in _TRAINING:
-            return f"torch.save, weights under {key!r}"
-    return "torch.save, a bare state dict"
+    return Source(unfolded, layout(content, unfolded, bool(header)), training, dict(provenance))
 
 
 def _safetensors_metadata(path: Path) -> dict[str, str]:
@@ -118,4 +133,18 @@ def _parsed(text: str, path: Path) -> dict[str, Any]:
         value = json.loads(text)
     except ValueError as error:
         raise CheckpointError(f"{path}: its migration record is not JSON ({error}); was the file edited?") from error
-    return value if isinstance(value, dict) else {}
+    return value  # type: ignore[no-any-return]  # checked next
+
+
+def _check_record(record: Any, path: Path) -> None:
+    if not isinstance(record, Mapping):
+        raise CheckpointError(f"{path}: its migration record is a {type(record).__name__}; expected a dict")
+    kinds = {"config": str, "kind": str, "source": Mapping, "model": Mapping, "earlier": Mapping}
+    for key, kind in kinds.items():
+        value = record.get(key)
+        if value is not None and not isinstance(value, kind):
+            raise CheckpointError(
+                f"{path}: its migration record has {key}={str(value)[:40]!r}, expected {kind.__name__}; was it edited?"
+            )
+    if fault := fault_of(record.get("model") or {}):
+        raise CheckpointError(f"{path}: the model in its migration record is damaged: {fault}; was it edited?")

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gatefuse_plugins.checkpoints.migration.behaviour import FUSION_KEYS, KEYS, PADDING, filled, options_of
 from gatefuse_plugins.checkpoints.migration.families import Config, type_of
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
+
+_UNTOLD = ("fusion_n_heads", "mha_gate_temp")
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,11 @@ class Finding:
 def judge(found: Identity, config: Config, how: str) -> list[Finding]:
     """All findings on migrating ``found`` to the model ``config`` with the start ``how``; none where it is exact."""
     judges = {"qd_detr": _judge_moments, "blip2": _judge_composed, "avigate": _judge_retrieval}
-    findings = judges[found.family](found, config) if found.family in judges else []
+    if found.family not in judges:
+        findings = []
+    else:
+        config = filled(config)
+        findings = [*judges[found.family](found, config), *_judge_options(found, config)]
     if how != "identity":
         findings.append(Finding("note", f"--init {how}: new parameters change the outputs; the difference is measured"))
     return findings
@@ -110,8 +117,43 @@ def _judge_retrieval(found: Identity, config: Config) -> list[Finding]:
     if found.extras.get("gating", True) != config.get("gating", True):
         text = "tanh gates cannot be 1, so gated and ungated branches cannot be equal"
         findings.append(Finding("inexact", f"{text}; model.gating={found.extras.get('gating', True)} is exact"))
-    if config.get("layer_decay", "off") != "off" and not found.extras.get("layer_decay"):
-        findings.append(Finding("inexact", "layer_decay multiplies trained gates by less than 1"))
-    if config.get("attention_temperature", 1.0) != 1.0 and not found.extras.get("query_gate"):
-        findings.append(Finding("inexact", "attention_temperature differs from the 1.0 of the checkpoint's training"))
     return findings
+
+
+def _judge_options(found: Identity, config: Config) -> list[Finding]:
+    """Options without parameters: changed ones are inexact, those that the file does not tell are assumed."""
+    old, new = found.extras, options_of(config)
+    before, after = found.fusion_config or {}, config.get("fusion") or {}
+    pairs = {
+        f"model.{key}": (old[key], new[key])
+        for key in KEYS[found.family]
+        if key in old and key in new and _acts(key, old, new)
+    }
+    if type_of(before) == type_of(after):
+        skipped = PADDING if found.origin != "gatefuse" else ()
+        keys = [key for key in FUSION_KEYS if key in before and key in after and key not in skipped]
+        pairs |= {f"model.fusion.{key}": (before[key], after[key]) for key in keys}
+    findings = [
+        Finding("inexact", f"{key} is {was!r} in the checkpoint's model, {now!r} in the config; {key}={was} is exact")
+        for key, (was, now) in pairs.items()
+        if was != now
+    ]
+    assumed = [f"{key}={new[key]}" for key in KEYS[found.family] if key in new and key not in (*old, *PADDING)]
+    if type_of(before) == type_of(after) == "AvigateCustomFusion":
+        assumed += [f"fusion.{key}={after[key]}" for key in _UNTOLD if key not in before]
+        if any("global or clipwise" in text for text in found.undecided):
+            assumed.append(f"fusion.gating_type={after['gating_type']}")
+    if assumed:
+        findings.append(Finding("note", f"the file does not tell, so assumed as in the config: {', '.join(assumed)}"))
+    return findings
+
+
+def _acts(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the option ``key`` changes what the parts compute that the checkpoint has."""
+    if key == "dual_path":
+        return bool(old.get("query_gate", "off") != "off")
+    if key == "text_alignment":
+        return bool(old.get("query_gate", "off") != "off" or old.get("text_gates"))
+    if key == "decay_ffn":
+        return "off" not in (old.get("layer_decay"), new.get("layer_decay"))
+    return True

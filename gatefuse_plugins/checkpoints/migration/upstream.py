@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gatefuse_plugins.checkpoints.migration.behaviour import filled, upstream_options
 from gatefuse_plugins.checkpoints.migration.execute import Result
 from gatefuse_plugins.checkpoints.migration.families import Config, family_of, type_of
 from gatefuse_plugins.checkpoints.migration.folding import fold_scalar_gates
@@ -79,7 +80,7 @@ def to_upstream(
     if not comparison.equal and not allow_inexact:
         listed = "\n  ".join([*lost, *comparison.lines()])
         raise CheckpointError(f"{source.path}: {form.project} has no such model; the nearest one differs:\n  {listed}")
-    write_torch(path, _layout(form.project, kept, form.config, source.checkpoint.meta))
+    write_torch(path, _layout(form.project, kept, form.config, source.epoch or 0))
     notes = [f"layout of {form.project}", *(f"left out: {what}" for what in lost)]
     if gates.folded:
         notes.append(f"{len(gates.folded)} gates of one number multiplied into the weights")
@@ -107,9 +108,10 @@ def upstream_form(config: Config) -> UpstreamForm:
             return UpstreamForm("gated SPRC", {**config, "weight_patch": 0.0})
         return UpstreamForm("SPRC", {**config, "fusion": None, "weight_patch": 0.0}, (f"fusion {kind}",))
     ours = {"query_gate": "off", "text_gates": False, "layer_decay": "off", "gate_pooling": "mean"}
-    lost = tuple(f"{key}={config[key]}" for key, off in ours.items() if config.get(key, off) != off)
-    dependent = {"query_gate_scale": False, "dual_path": False, "decay_ffn": False, "text_alignment": "mean"}
-    return UpstreamForm("AVIGATE", {**config, **ours, **dependent} if lost else config, lost)
+    full = filled(config)
+    fixed = upstream_options("avigate", {"width": full["width"]})
+    lost = tuple(f"{key}={full[key]}" for key, value in (ours | fixed).items() if full[key] != value)
+    return UpstreamForm("AVIGATE", {**config, **ours, **fixed, "query_gate_scale": False} if lost else config, lost)
 
 
 def _target(out: str | os.PathLike[str], source: Path, overwrite: bool) -> Path:
@@ -127,14 +129,14 @@ def _held(config: Config) -> set[str]:
     return {name for name in names if not name.startswith("fusion.no_audio.")}
 
 
-def _layout(project: str, values: Mapping[str, Tensor], config: Config, meta: Mapping[str, Any]) -> dict[str, Any]:
-    epoch = int(meta.get("epoch") or 0)
+def _layout(project: str, values: Mapping[str, Tensor], config: Config, epoch: int) -> dict[str, Any]:
     if project in ("QD-DETR", "QD-DETR-exp"):
+        config = filled(config)  # what is left to a default must be told too
         options = {key: value for key, value in config.items() if isinstance(value, int | float | str | bool)}
         renamed = {"video_dim": "v_feat_dim", "text_dim": "t_feat_dim", "audio_dim": "a_feat_dim"}
         told = {renamed.get(key, key): value for key, value in options.items() if key != "type"}
         fusion = config.get("fusion") or {}
-        told |= {key: value for key, value in fusion.items() if key != "type"}
+        told = {key: value for key, value in fusion.items() if key != "type"} | told
         return {"model": dict(values), "epoch": epoch, "opt": argparse.Namespace(**told)}
     if project == "AVIGATE":
         return encoders_to_clip4clip(values)

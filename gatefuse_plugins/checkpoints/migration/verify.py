@@ -96,6 +96,7 @@ def new_values(plan: Plan) -> dict[str, Tensor]:
 def _compare(source: Source, found: Identity, config: Config, values: Mapping[str, Tensor], seed: int) -> Comparison:
     family = family_of(config)
     old_config = old_model(found, config)
+    _check_built(source, family, old_config)
     batches = family.batches({**old_config, **{name: size for name, size in config.items() if size is not None}}, seed)
     upstream = old_config if found.origin in ("gatefuse", "unknown") else family.upstream_padding(old_config)
     old = old_values(source, found, family, old_config)
@@ -108,6 +109,14 @@ def _compare(source: Source, found: Identity, config: Config, values: Mapping[st
         text = "{}, were padding treated as upstream does (the config chooses otherwise)"
         informative = {text.format(name): value for name, value in measure(other, new)[0].items()}
     return Comparison(*measure(reference, new), _compare_frozen(family, old, values), informative)
+
+
+def _check_built(source: Source, family: Family, old_config: Config) -> None:
+    try:
+        family.skeleton(old_config)
+    except Exception as error:  # a config from a stranger's file makes a constructor raise nearly anything
+        reason = str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{source.path}: the old model cannot be rebuilt: {reason}") from error
 
 
 def old_values(source: Source, found: Identity, family: Family, old_config: Config) -> dict[str, Tensor]:

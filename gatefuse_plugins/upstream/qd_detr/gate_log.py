@@ -13,7 +13,7 @@ from torch import nn
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.jsonlines import entry_of, to_line
-from gatefuse_plugins.recording.log_parts import LogPart, join_parts
+from gatefuse_plugins.recording.log_parts import LogPart, check_log_path, join_parts
 from gatefuse_plugins.recording.recorder import record_gates
 from gatefuse_plugins.recording.storage import GateStoreWriter
 from gatefuse_plugins.recording.value_sinks import TapValues, ValuesSink
@@ -52,6 +52,7 @@ def write_gates(
         return
     limit = len(samples) if count == -1 else min(count, len(samples))
     log = Path(path or Path(folder) / f"gate_logs_{split}_N{'all' if count == -1 else limit}.jsonl")
+    check_log_path(log, "--gate_save_path")
     logged = 0
     with contextlib.ExitStack() as scope:
         taker = _lines(scope, log, model, samples) if log.suffix == ".jsonl" else _store(scope, log, taps, samples)

@@ -143,6 +143,10 @@ def _read_fusion(path: str) -> str:
     from gatefuse_plugins.upstream.fusion_file import read_fusion_file
 
     try:
-        return json.dumps(read_fusion_file(path)["fusion"])
+        content = read_fusion_file(path)
+        for key in content:
+            if key != "fusion":
+                raise ConfigError(f"{path}: key {key!r} has no effect here; expected 'fusion' alone")
+        return json.dumps(content["fusion"])
     except GatefuseError as error:
         raise argparse.ArgumentTypeError(str(error)) from error

@@ -40,7 +40,7 @@ RETRIEVAL = {
     "num_query_tokens": 12,
     "resampler_layers": 2,
     "fusion_layers": 3,
-    "fusion_mix": 0.5,
+    "fusion_mix": 0.05,
 }
 AVIGATE_CUSTOM = {"type": "AvigateCustomFusion", "fusion_layers": 2, "fusion_n_heads": 8}
 
@@ -82,6 +82,7 @@ def qd_detr(path: Path, kind: str = "video", options: bool = True, **more: Any) 
     state = filled(manifest("qd_detr")[f"qvhighlights_{kind}"]["state_dict"])
     opt = argparse.Namespace(
         nheads=8,
+        use_txt_pos=False,
         v_feat_dim=20,
         t_feat_dim=16,
         a_feat_dim=14 if kind == "audio" else None,
@@ -96,7 +97,13 @@ def qd_detr_exp(path: Path, variant: str, **options: Any) -> Path:
     """``model_best.ckpt`` of QD-DETR-exp; ``variant`` is one of the oracle's, such as ``tanh_global``."""
     shapes = manifest("qd_detr")["qvhighlights_video"]["state_dict"]
     shapes = shapes | manifest("qd_detr_avigate_custom")["extra_state_dict"][variant]
-    told = {"nheads": 8, "fusion_n_heads": 8, "gating_type": variant.rpartition("_")[2], **options}
+    told = {
+        "nheads": 8,
+        "use_txt_pos": False,
+        "fusion_n_heads": 8,
+        "gating_type": variant.rpartition("_")[2],
+        **options,
+    }
     torch.save({"model": filled(shapes), "epoch": 3, "opt": argparse.Namespace(**told)}, path)
     return path
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gatefuse_plugins.checkpoints.migration.behaviour import KEYS
 from gatefuse_plugins.checkpoints.migration.families.base import Batches, given, shapes_on_meta
 from gatefuse_plugins.checkpoints.migration.hosts import Config
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
@@ -14,8 +15,7 @@ from gatefuse_plugins.hosts.avigate.scoring import score_all_pairs
 from gatefuse_plugins.registry import MODELS
 
 _SIZES = ("width", "num_query_tokens", "resampler_layers", "fusion_layers", "max_frames")
-_GATES = ("query_gate", "query_gate_scale", "text_gates", "layer_decay", "decay_ffn", "gate_pooling")
-_BEHAVIOUR = ("dual_path", "text_alignment", "attention_temperature")
+_GATES = ("query_gate", "query_gate_scale", "text_gates", "gate_pooling")
 _ENCODERS = ("frame_encoder", "text_encoder", "audio_encoder")
 _FRAMES, _AUDIO, _WORDS = 5, 6, 4
 
@@ -50,12 +50,19 @@ class AVIGATEFamily:
         return shapes_on_meta(config.get(top), top)
 
     def old_config(self, found: Identity, config: Config) -> Config:
-        """See ``Family``; options without parameters are upstream's where no gate of the checkpoint needs them."""
-        old = {name: value for name, value in config.items() if name not in (*_GATES, *_BEHAVIOUR)}
-        old |= given(found.sizes, *_SIZES) | {"gating": found.extras.get("gating", True)}
-        old |= {name: found.extras[name] for name in _GATES if found.extras.get(name)}
-        if found.extras.get("query_gate"):
-            old |= {name: config[name] for name in _BEHAVIOUR if name in config}
+        """See ``Family``; what needs a gate is off where the checkpoint has none."""
+        extras = found.extras
+        old = {name: value for name, value in config.items() if name not in _GATES}
+        old |= given(found.sizes, *_SIZES) | {"gating": extras.get("gating", True)}
+        old |= {name: extras[name] for name in (*_GATES, *KEYS[self.name]) if name in extras}
+        if not extras.get("query_gate"):
+            old |= {"dual_path": False, "text_alignment": "mean"}
+        if old.get("layer_decay") == "learnable":  # parameters tell of it
+            old |= {"layer_decay": extras.get("layer_decay", "off"), "decay_ffn": bool(extras.get("decay_ffn"))}
+        if not old["gating"]:
+            old["layer_decay"] = "off"
+        if old.get("layer_decay", "off") == "off":
+            old["decay_ffn"] = False
         return old
 
     def upstream_padding(self, config: Config) -> Config:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gatefuse_plugins.checkpoints.migration.behaviour import HEADS
 from gatefuse_plugins.checkpoints.migration.families.base import Batches, given, shapes_on_meta
 from gatefuse_plugins.checkpoints.migration.hosts import Config, rules_of, type_of
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
@@ -75,6 +76,8 @@ class Blip2Family:
         """See ``Family``."""
         sizes, known = found.sizes, _from_scratch(config)
         qformer = known | given(sizes, *_BERT_FIELDS, "cross_attention_freq", "vocab_size") | {"dropout": 0.0}
+        if HEADS in found.extras:
+            qformer["num_attention_heads"] = found.extras[HEADS]
         vision = {"type": "CachedVision", "num_features": sizes["encoder_width"], "num_tokens": 1, "image_size": 1}
         fusion = found.fusion_config
         if fusion is not None:

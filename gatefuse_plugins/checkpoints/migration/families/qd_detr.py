@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gatefuse_plugins.checkpoints.migration.behaviour import KEYS
 from gatefuse_plugins.checkpoints.migration.families.base import Batches, given
 from gatefuse_plugins.checkpoints.migration.hosts import Config, type_of
 from gatefuse_plugins.checkpoints.migration.recognise import Identity
@@ -51,7 +52,7 @@ class QDDETRFamily:
         """See ``Family``."""
         old = {name: value for name, value in config.items() if name not in ("fusion", "audio_dim")}
         old |= given(found.sizes, *_SIZES, *_MORE)
-        old |= {name: found.extras[name] for name in ("nheads", "use_txt_pos") if name in found.extras}
+        old |= {name: found.extras[name] for name in KEYS[self.name] if name in found.extras}
         if not found.fusion_config:
             return {**old, "fusion": None}
         new = config.get("fusion") or {}
@@ -60,7 +61,7 @@ class QDDETRFamily:
             untold = {name: new[name] for name in _UNTOLD if name in new and name not in fusion}
             if fusion.get("gating_type") == "global" and any("global or clipwise" in text for text in found.undecided):
                 untold["gating_type"] = new.get("gating_type", "global")
-            fusion |= untold | {name: new[name] for name in ("pool", "type") if name in new}
+            fusion |= untold | {name: new[name] for name in ("pool",) if name in new and name not in fusion}
         return {**old, "fusion": fusion}
 
     def upstream_padding(self, config: Config) -> Config:

@@ -32,7 +32,7 @@ def recognise(shapes: Shapes, options: Mapping[str, Any]) -> dict[str, Any] | No
         },
         "fusion": _words(extras),
         "extras": {name: value for name, value in extras.items() if value or name == "gating"},
-        "undecided": ("attention heads (shapes do not tell; upstream's are width / 64)",),
+        "undecided": (),
     }
 
 

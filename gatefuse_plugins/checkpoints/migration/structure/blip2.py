@@ -33,7 +33,7 @@ def recognise(shapes: Shapes, options: Mapping[str, Any]) -> dict[str, Any] | No
         "fusion": fusion,
         "fusion_config": config,
         "extras": {"frozen encoder inside": "visual_encoder" in shapes.tops()},
-        "undecided": ("attention heads of the Q-Former (shapes do not tell; the config's are taken)",),
+        "undecided": (),
     }
 
 
@@ -63,8 +63,8 @@ def _text_guided(shapes: Shapes, module: str) -> dict[str, Any]:
         "strategy": "additive" if not gated else ("residual" if has_alpha else "weighted"),
         "text_proj": projected,
         "norm_affine": f"{module}.delta_net.1.weight" in shapes,
-        # the fork averages padding in; its text projection is what tells it from ours
-        **({"pool": "mean"} if projected else {}),
+        # the fork averages padding in and norms no text; its text projection is what tells it from ours
+        **({"pool": "mean", "text_norm": False} if projected else {}),
     }
 
 

@@ -18,8 +18,6 @@ def recognise(shapes: Shapes, options: Mapping[str, Any]) -> dict[str, Any] | No
     sizes = _sizes(shapes)
     found = _fusion(shapes, options, sizes)
     undecided = list(found.pop("undecided", ()))
-    if not options.get("nheads"):
-        undecided.append("attention heads (shapes do not tell; the config's are taken)")
     extras = {name: options[name] for name in ("nheads", "use_txt_pos") if name in options}
     return {"sizes": sizes, "extras": extras, "undecided": tuple(undecided), **found}
 
