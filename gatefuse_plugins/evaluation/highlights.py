@@ -26,7 +26,24 @@ def highlight_metrics(
     mAP is the mean over queries and annotators; a clip without predicted score counts 0, scores past the last clip are
     cut. Hit1 takes the highest of the annotators' judgements on the best clip.
     """
-    aligned = align(predictions, annotations)
+    precision, hits = (
+        found.mean(axis=1) for found in query_highlights(align(predictions, annotations), annotations, clip_length)
+    )
+    return {
+        f"HL-min-{name}": {"HL-mAP": percent(precision[place]), "HL-Hit1": percent(hits[place])}
+        for place, name in enumerate(SALIENCY_LEVELS)
+    }
+
+
+def query_highlights(aligned: Entries, annotations: Entries, clip_length: float) -> tuple[Floats, Mask]:
+    """(levels, Q) average precision of every query and whether its best clip is a hit, in the annotations' order.
+
+    Args:
+        aligned: predictions in the order of ``annotations``.
+
+    Raises:
+        DataError: a query has no predicted score.
+    """
     if empty := [entry["qid"] for entry in aligned if not len(entry["pred_saliency_scores"])]:
         raise DataError(f"pred_saliency_scores of qid {empty[0]} is empty ({len(empty)} such), expected one a clip")
     # Queries of similar length together: one video of 10,000 clips does not pad all others to its length.
@@ -34,15 +51,15 @@ def highlight_metrics(
     for place, (prediction, entry) in enumerate(zip(aligned, annotations, strict=True)):
         length = max(clip_count(entry["duration"], clip_length), len(prediction["pred_saliency_scores"]))
         groups[length.bit_length()].append(place)
-    parts = [
-        _score_queries([aligned[place] for place in places], [annotations[place] for place in places], clip_length)
-        for places in groups.values()
-    ]
-    precision, hits = (np.concatenate(column, axis=1).mean(axis=1) for column in zip(*parts, strict=True))
-    return {
-        f"HL-min-{name}": {"HL-mAP": percent(precision[place]), "HL-Hit1": percent(hits[place])}
-        for place, name in enumerate(SALIENCY_LEVELS)
-    }
+    precision, hits = (
+        np.empty((len(SALIENCY_LEVELS), len(aligned))),
+        np.empty((len(SALIENCY_LEVELS), len(aligned)), bool),
+    )
+    for places in groups.values():
+        precision[:, places], hits[:, places] = _score_queries(
+            [aligned[place] for place in places], [annotations[place] for place in places], clip_length
+        )
+    return precision, hits
 
 
 def _score_queries(predictions: Entries, annotations: Entries, clip_length: float) -> tuple[Floats, Mask]:
