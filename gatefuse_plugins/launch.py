@@ -16,7 +16,8 @@ from gatefuse_plugins.engine.prepare import prepare
 from gatefuse_plugins.engine.resume import allow_checkpoint_globals, find_latest
 from gatefuse_plugins.engine.runner import AnnouncingRunner
 from gatefuse_plugins.errors import CheckpointError, ConfigError
-from gatefuse_plugins.launch_setup import bare, load_run_config, load_weights
+from gatefuse_plugins.hosts.distributed import unwrapped
+from gatefuse_plugins.launch_setup import load_run_config, load_weights
 
 NEW_PARTS = ("prompt_tokens", "fusion.**", "gatefuse_injection.**")
 """What a model may have beyond the BLIP-2 weights that it starts from."""
@@ -58,7 +59,7 @@ def launch_training(args: argparse.Namespace) -> Path:
     model_config = cfg.model.to_dict()
     runner = AnnouncingRunner.from_cfg(cfg)
     if start_from and not cfg.resume:
-        print_log(str(load_from_any(bare(runner.model), start_from, model_config)), "current")
+        print_log(str(load_from_any(unwrapped(runner.model), start_from, model_config)), "current")
     elif pretrained and not cfg.resume:
         _load_pretrained(runner.model, pretrained)
     allow_checkpoint_globals()  # only now: each safe read of a checkpoint ends by forbidding these again

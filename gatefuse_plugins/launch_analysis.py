@@ -31,8 +31,8 @@ from gatefuse_plugins.data.base import ComposedRetrievalDataset
 from gatefuse_plugins.data.moments.base import MomentDataset
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import require_folder
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.launch_analysis_sources import Source, find_source, load_module, train_demo
-from gatefuse_plugins.launch_setup import bare
 
 MAX_SAMPLES = 50
 """Samples with pictures of their own, unless another number is asked for."""
@@ -133,8 +133,8 @@ def _model_parts(source: Source, runner: Runner, shown: Sequence[Sample]) -> dic
     dataset: Any = runner.test_loop.dataloader.dataset
     rows = [source.rows[sample.id] for sample in shown]
     if isinstance(dataset, MomentDataset):
-        found: list[MomentQuery] = analyse_queries(bare(runner.model), dataset, rows)
+        found: list[MomentQuery] = analyse_queries(unwrapped(runner.model), dataset, rows)
         return {"queries": {sample.id: query for sample, query in zip(shown, found, strict=True)}}
     if isinstance(dataset, ComposedRetrievalDataset) and source.data.gates:
-        return {"gate_maps": tuple(analyse_gate_maps(bare(runner.model), dataset, rows[:GATE_MAPS]))}
+        return {"gate_maps": tuple(analyse_gate_maps(unwrapped(runner.model), dataset, rows[:GATE_MAPS]))}
     return {}

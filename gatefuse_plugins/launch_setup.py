@@ -25,6 +25,7 @@ from gatefuse_plugins.engine.prepare import TESTING, prepare
 from gatefuse_plugins.engine.prepare_clips import check_clip_features
 from gatefuse_plugins.engine.prepare_features import check_vision
 from gatefuse_plugins.errors import ConfigError
+from gatefuse_plugins.hosts.distributed import unwrapped
 
 # What lavis's dependencies print while they are imported concerns neither the user nor this project.
 for _message in ("`torch.jit.script` is deprecated", "`torch.cuda.amp.custom_", "pkg_resources is deprecated"):
@@ -93,7 +94,7 @@ def load_for_evaluation(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
     """
     report = load_weights(model, checkpoint, new_parts=("visual_encoder.**",))
     if any(name.startswith("visual_encoder.") for name in report.missing):
-        encoder = bare(model).visual_encoder
+        encoder = unwrapped(model).visual_encoder
         if state := checkpoint.meta.get("vision_state"):
             encoder.load_state_dict(state)
         check_vision(checkpoint.meta, ConfigDict(prepared_vision={"digest": module_digest(encoder)}))
@@ -109,7 +110,7 @@ def load_weights(model: nn.Module, checkpoint: Checkpoint, new_parts: tuple[str,
     Raises:
         CheckpointError: lists all missing, unexpected and shape-conflicting keys at once.
     """
-    target = bare(model)
+    target = unwrapped(model)
     renamed, dropped = with_our_names(checkpoint, target)
     report = load_into(target, renamed, **_leftovers(renamed, target, new_parts))
     report.dropped |= dropped
@@ -126,8 +127,3 @@ def _leftovers(checkpoint: Checkpoint, model: nn.Module, new_parts: tuple[str, .
         and not any(name.split(".")[0] == pattern.split(".")[0] for name in checkpoint.state_dict)
     ]
     return {"allow_missing": absent} if absent else {}
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """The model without the wrapper that distributed training puts around it."""
-    return model.module if hasattr(model, "module") else model

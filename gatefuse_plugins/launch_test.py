@@ -28,7 +28,8 @@ from gatefuse_plugins.evaluation.moment_metrics import MomentMetric
 from gatefuse_plugins.files import require_folder, write_json
 from gatefuse_plugins.hosts.avigate import AVIGATE
 from gatefuse_plugins.hosts.avigate.sets import find_leaks
-from gatefuse_plugins.launch_setup import bare, load_for_evaluation, load_run_config, read_and_prepare
+from gatefuse_plugins.hosts.distributed import unwrapped
+from gatefuse_plugins.launch_setup import load_for_evaluation, load_run_config, read_and_prepare
 from gatefuse_plugins.recording.gate_log_hook import requested_gate_log
 from gatefuse_plugins.registry import DATASETS, HOOKS, METRICS
 
@@ -74,7 +75,7 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
         print_log(f"metrics on {identity['name']} written to {out}", "current")
         if shown is not None:
             folder = args.plots_dir or f"{prefix}_plots"
-            pictures = draw_queries(analyse_queries(bare(runner.model), *shown), folder)
+            pictures = draw_queries(analyse_queries(unwrapped(runner.model), *shown), folder)
             print_log(f"{len(pictures)} pictures written to {folder}", "current")
     return metrics
 
@@ -91,7 +92,7 @@ def launch_leak_check(args: argparse.Namespace) -> LeakReport:
         _choose_split(cfg, args.split)
     checkpoint, _ = read_and_prepare(cfg, args)
     runner = build_runner(cfg, checkpoint)
-    model = bare(runner.model)
+    model = unwrapped(runner.model)
     if not isinstance(model, AVIGATE):
         raise ConfigError(
             f"--leak-check: a {type(model).__name__} is no text-video model whose pairs could be shuffled; "

@@ -1,10 +1,18 @@
-"""What contrastive losses exchange between the ranks of data parallel training."""
+"""Data parallel training: the model inside its wrappers, and what contrastive losses exchange between ranks."""
 
 from __future__ import annotations
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside (distributed) data parallel wrappers, whose names carry no prefix."""
+    while is_model_wrapper(model) or isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        model = model.module
+    return model
 
 
 def gather_with_grad(tensor: Tensor) -> Tensor:

@@ -16,11 +16,12 @@ from torch.utils.hooks import RemovableHandle
 
 from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
 from gatefuse_plugins.gates.tap import TAP_KINDS, GateTap
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.interventions import Intervention
 from gatefuse_plugins.recording.moments import Moments
 from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps
 from gatefuse_plugins.recording.statistics import fetch_states, figures
-from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, unwrapped, warn_if_silent
+from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, warn_if_silent
 
 
 class InterventionScope:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -18,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from gatefuse_plugins.data.events import off_topic_mask
 from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.gates.tap import GateTap, gate_taps
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.registry import HOOKS
 
 AUDIO_KINDS = ("attention", "ffn")
@@ -99,7 +99,7 @@ class OffTopicGateHook(Hook):
         info = dataset.metainfo
         if not info["identity"]["embedded"]:
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         self._taps = audio_taps(model)
         self._masks = off_topic_mask(dataset.data_root)
         self._vids = [str(line["vid"]) for line in info["annotations"]]

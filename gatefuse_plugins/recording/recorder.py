@@ -17,11 +17,12 @@ from torch.utils.hooks import RemovableHandle
 
 from gatefuse_plugins.errors import ConfigError, GatefuseError, PatternError, suggestion
 from gatefuse_plugins.gates.tap import GateTap, gate_taps
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.patterns import compile_pattern, match_names
 from gatefuse_plugins.recording.recording import REDUCTIONS, GateRecording
 from gatefuse_plugins.recording.sample_ids import SampleIds
 from gatefuse_plugins.recording.sinks import GateSink, check_sinks
-from gatefuse_plugins.recording.tap_hooks import recomputing, refuse_compiled, tap_mask, unwrapped, warn_if_silent
+from gatefuse_plugins.recording.tap_hooks import recomputing, refuse_compiled, tap_mask, warn_if_silent
 
 EVERYTHING = "**"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.hosts.distributed import unwrapped
 
 
 def tap_mask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
@@ -21,13 +21,6 @@ def tap_mask(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
 def is_compiled(module: nn.Module) -> bool:
     """Has ``torch.compile`` or ``module.compile()`` been applied to this very module?"""
     return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside (distributed) data parallel wrappers, whose names carry no prefix."""
-    while is_model_wrapper(model) or isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-        model = model.module
-    return model
 
 
 def refuse_compiled(model: nn.Module, taps: Iterable[str] = ()) -> None:

@@ -22,13 +22,13 @@ from torch import nn
 
 from gatefuse_plugins.errors import DataError, GatefuseError, suggestion
 from gatefuse_plugins.files import write_json
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.array_statistics import array_statistics, file_name
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.gate_history import history_of
 from gatefuse_plugins.recording.jsonlines import granularity
 from gatefuse_plugins.recording.recorder import record_gates
 from gatefuse_plugins.recording.sample_ids import hashable
-from gatefuse_plugins.recording.tap_hooks import unwrapped
 from gatefuse_plugins.recording.value_sinks import TapValues, ValuesSink
 
 

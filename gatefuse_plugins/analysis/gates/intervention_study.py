@@ -24,12 +24,12 @@ from gatefuse_plugins.analysis.gates.intervention_table import InterventionRow, 
 from gatefuse_plugins.analysis.gates.outcomes import Outcomes
 from gatefuse_plugins.errors import ConfigError, DataError, GatefuseError, suggestion
 from gatefuse_plugins.gates.tap import GateTap
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.fusion_taps import fusion_taps
 from gatefuse_plugins.recording.gate_profile import profile_gates
 from gatefuse_plugins.recording.intervene import choose_taps, intervene
 from gatefuse_plugins.recording.interventions import Intervention
 from gatefuse_plugins.recording.shuffles import ShuffleSamples
-from gatefuse_plugins.recording.tap_hooks import unwrapped
 
 
 def compare_interventions(

@@ -18,8 +18,8 @@ from gatefuse_plugins.analysis.gates.intervention_study import StudyOptions, com
 from gatefuse_plugins.analysis.gates.intervention_table import InterventionTable, OffTopicGate
 from gatefuse_plugins.analysis.gates.outcomes import Outcomes
 from gatefuse_plugins.data.events.store import OFF_TOPIC
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.off_topic import OffTopicGateHook, audio_taps
-from gatefuse_plugins.recording.tap_hooks import unwrapped
 
 PAIRS = "the gates see the text, so what passes them are pairs of text and video, which have no order of samples"
 

@@ -20,10 +20,10 @@ from gatefuse_plugins.analysis.gates.sources_pairs import record_pairs
 from gatefuse_plugins.data.base import ComposedRetrievalDataset
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.hosts.avigate import AVIGATE
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.gate_log_hook import ROW_KEYS, describe
 from gatefuse_plugins.recording.recorder import find_taps, record_gates
 from gatefuse_plugins.recording.storage import GateStoreWriter
-from gatefuse_plugins.recording.tap_hooks import unwrapped
 from gatefuse_plugins.recording.value_sinks import ValuesSink
 
 

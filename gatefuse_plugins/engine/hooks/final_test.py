@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from gatefuse_plugins.engine.resume import load_resumable
 from gatefuse_plugins.errors import ConfigError
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.registry import HOOKS
 
 
@@ -45,13 +42,13 @@ class FinalTestHook(Hook):
         if best and best["step"] == runner.iter:
             found["best"] = found["last"]
         elif best:
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = unwrapped(runner.model)
             last = {name: value.clone() for name, value in model.state_dict().items()}
             try:
-                _load(model, load_resumable(info["best_ckpt"], required=("state_dict",))["state_dict"])
+                model.load_state_dict(load_resumable(info["best_ckpt"], required=("state_dict",))["state_dict"])
                 found["best"] = _test(runner)
             finally:
-                _load(model, last)
+                model.load_state_dict(last)
         runner.message_hub.update_info("final_test", found)
 
 
@@ -59,7 +56,3 @@ def _test(runner: Runner) -> dict[str, float]:
     runner.logger.info("final test on split %s", runner.test_dataloader.dataset.metainfo["identity"]["split"])
     metrics: dict[str, float] = runner.test_loop.run()
     return {name: float(value) for name, value in metrics.items()}
-
-
-def _load(model: nn.Module, state: dict[str, Any]) -> None:
-    model.load_state_dict(state, strict=True)

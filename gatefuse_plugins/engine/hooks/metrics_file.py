@@ -141,13 +141,16 @@ def _table(title: str, columns: dict[str, dict[str, float]]) -> Table:
 def _final_test(info: dict[str, Any], finished: bool) -> dict[str, Any] | None:
     """Of this run's end; a resumed run carries that of an earlier end, which is not its own."""
     found = info.get("final_test") if finished else None
-    return found and {weights: _without_nan({"metrics": metrics})["metrics"] for weights, metrics in found.items()}
+    return found and {weights: _null_for_nan(metrics) for weights, metrics in found.items()}
 
 
 def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
+    return {**record, "metrics": _null_for_nan(record["metrics"] or {})}
+
+
+def _null_for_nan(metrics: dict[str, float]) -> dict[str, float | None]:
     """JSON has no NaN: a metric that cannot be told (an AUC of one class) becomes null."""
-    metrics = record["metrics"] or {}
-    return {**record, "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()}}
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def dataset_identity(runner: Runner) -> dict[str, Any] | None:
