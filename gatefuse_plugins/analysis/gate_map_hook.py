@@ -19,7 +19,7 @@ from gatefuse_plugins.analysis.gates.plots.gate_maps import draw_gate_maps
 from gatefuse_plugins.data.base import ComposedRetrievalDataset
 from gatefuse_plugins.errors import ConfigError, GatefuseError
 from gatefuse_plugins.evaluation.similarity import max_token_similarity
-from gatefuse_plugins.recording.monitor_hook import bare_model
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.registry import HOOKS
 
 
@@ -70,7 +70,7 @@ class GateMapHook(Hook):
         self._rows = list(range(min(self.samples, known)) if isinstance(self.samples, int) else self.samples)
         # of this size on every rank, also where one cannot read its pictures
         self._scores = torch.full((len(self._rows), len(dataset.metainfo["gallery"])), -math.inf)
-        model = bare_model(runner.model)
+        model = unwrapped(runner.model, compiled=True)
         training = model.training
         model.eval()
         try:

@@ -8,11 +8,19 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside (distributed) data parallel wrappers, whose names carry no prefix."""
-    while is_model_wrapper(model) or isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-        model = model.module
-    return model
+def unwrapped(model: nn.Module, compiled: bool = False) -> nn.Module:
+    """The model inside (distributed) data parallel wrappers, whose names carry no prefix.
+
+    Args:
+        compiled: also look inside what ``torch.compile`` made.
+    """
+    while True:
+        if is_model_wrapper(model) or isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            model = model.module
+        elif compiled and isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
 
 
 def gather_with_grad(tensor: Tensor) -> Tensor:

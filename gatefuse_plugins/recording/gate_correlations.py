@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from gatefuse_plugins.gates.tap import GateTap
-from gatefuse_plugins.recording.monitor_hook import bare_model
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.recorder import find_taps
 from gatefuse_plugins.registry import HOOKS
 
@@ -90,7 +90,7 @@ class GateCorrelationHook(Hook):
     def _open(self, runner: Runner) -> None:
         self._release()
         layers: dict[int | None, dict[str, GateTap]] = {}
-        for tap in find_taps(bare_model(runner.model)).values():
+        for tap in find_taps(unwrapped(runner.model, compiled=True)).values():
             layers.setdefault(tap.layer, {}).setdefault(tap.kind, tap)  # a gate's own tap stands before its decay's
         for layer, taps in layers.items():
             if "query" in taps:

@@ -15,10 +15,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from gatefuse_plugins.errors import ConfigError
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.jsonlines import entry_of, to_line
 from gatefuse_plugins.recording.log_parts import LogPart, check_log_path, join_parts
-from gatefuse_plugins.recording.monitor_hook import bare_model
 from gatefuse_plugins.recording.recorder import record_gates
 from gatefuse_plugins.recording.recording import GateRecording
 from gatefuse_plugins.recording.storage import GateStoreWriter
@@ -63,7 +63,7 @@ class GateLogHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Attach to the gates, if there are any."""
         self._scope.close()
-        model = bare_model(runner.model)
+        model = unwrapped(runner.model, compiled=True)
         taps = fusion_taps(model)
         if not taps:
             runner.logger.info(f"--gate-log: {type(model).__name__} has no gates; nothing is logged")

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from gatefuse_plugins.fusions.base import Fusion
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.changes import record_changes
 from gatefuse_plugins.recording.health import CAUSES, GateThresholds, diagnose
 from gatefuse_plugins.recording.moments import Moments
@@ -90,7 +89,7 @@ class GateMonitorHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check the selection before the first step; a model without gates is left alone, and that is said."""
-        model = bare_model(runner.model)
+        model = unwrapped(runner.model, compiled=True)
         taps = find_taps(model, self.select)
         self._enabled = bool(taps) or any(isinstance(module, Fusion) for module in model.modules())
         if not self._enabled:
@@ -102,7 +101,7 @@ class GateMonitorHook(Hook):
         self._gates = None
         if not self._enabled or not self.every_n_train_iters(runner, self.interval):
             return
-        model = bare_model(runner.model)
+        model = unwrapped(runner.model, compiled=True)
         self._gates = self._scope.enter_context(record_gates(model, self.select, "moments", warn=False))
         self._changes = self._scope.enter_context(record_changes(model))
 
@@ -147,12 +146,3 @@ class GateMonitorHook(Hook):
         if key not in self._said:
             self._said.add(key)
             (runner.logger.warning if warn else runner.logger.info)(message)
-
-
-def bare_model(model: nn.Module) -> nn.Module:
-    """The model inside (distributed) data parallel and ``torch.compile`` wrappers, whose names carry no prefix."""
-    while True:
-        inner = getattr(model, "module" if is_model_wrapper(model) else "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
