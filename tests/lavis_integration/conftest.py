@@ -16,8 +16,7 @@ from torch import Tensor
 
 @pytest.fixture(autouse=True)
 def quiet_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One thread, and no local file of the user's in place of the ones under test."""
-    torch.set_num_threads(1)
+    """No local file of the user's in place of the ones under test."""
     for variable in ("BERT", "BLIP2", "BLIP2_COCO", "BLIP2_VITL", "CLIP_VIT_L", "EVA_VIT_G"):
         monkeypatch.delenv(f"GATEFUSE_{variable}", raising=False)
 

@@ -1,8 +1,0 @@
-"""Makes the foreign models of these tests importable, whatever folder the tests start from."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).resolve().parent))
