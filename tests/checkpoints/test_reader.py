@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
+from oracles import FOLDER, needs
 
 from gatefuse_plugins.checkpoints.pickles import _method
 from gatefuse_plugins.checkpoints.reader import read_checkpoint
@@ -25,7 +26,6 @@ QD_DETR = {"transformer.t2v_encoder.layers.0.norm1.weight": WEIGHT, "saliency_pr
 SPRC = {"query_tokens": WEIGHT, "prompt_tokens": WEIGHT, "Qformer.bert.embeddings.position_ids": torch.arange(3)}
 LAVIS = {"query_tokens": WEIGHT, "Qformer.bert.embeddings.word_embeddings.weight": WEIGHT}
 AVIGATE = {"clip.positional_embedding": WEIGHT, "frame_position_embeddings.weight": WEIGHT}
-ORACLES = Path(__file__).resolve().parents[2].parent / "shared" / "oracles"
 
 
 def save(path: Path, content: Any, **options: Any) -> Path:
@@ -121,6 +121,7 @@ def test_safetensors_told_by_content(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "cut")
 
 
+@needs(FOLDER)
 @pytest.mark.parametrize(
     ("file", "member", "origin"),
     [
@@ -130,9 +131,7 @@ def test_safetensors_told_by_content(tmp_path: Path) -> None:
     ],
 )
 def test_origin_of_the_published_key_sets(tmp_path: Path, file: str, member: str | None, origin: str) -> None:
-    if not ORACLES.is_dir():
-        pytest.skip(f"no oracle manifests at {ORACLES}")
-    manifest = json.loads((ORACLES / file).read_text())
+    manifest = json.loads((FOLDER / file).read_text())
     names = (manifest[member] if member else manifest)["state_dict"]
     state = {name: torch.zeros(()) for name in names}
     check(save(tmp_path / "a.pt", state), origin, state)

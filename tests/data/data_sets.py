@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SHARED = Path(__file__).resolve().parents[2] / ".." / "shared"
-
 
 def write_image(path: Path, seed: int, size: tuple[int, int] = (12, 9)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)

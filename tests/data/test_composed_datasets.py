@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_sets import SHARED, cirr_record, write_cirr, write_fashioniq
+from data_sets import cirr_record, write_cirr, write_fashioniq
+from oracles import DATA, needs
 from torch.utils.data import DataLoader
 
 from gatefuse_plugins.data import CIRRDataset, FashionIQDataset, identity_collate
@@ -124,12 +125,12 @@ def test_fashioniq_training_captions_are_stateless(tmp_path: Path) -> None:
     assert [draw(epoch) for epoch in range(40)] == drawn
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="published annotations are not beside the repository")
+@needs(DATA)
 def test_published_annotations() -> None:
-    val = CIRRDataset(SHARED / "data", "val", "eval").metainfo
+    val = CIRRDataset(DATA, "val", "eval").metainfo
     assert (len(val["gallery"]), val["members"].shape) == (2297, (4181, 6))
     assert (val["members"] == val["target"][:, None]).sum() == 4181
-    assert (CIRRDataset(SHARED / "data", "test1", "eval").metainfo["target"] == -1).all()
-    info = FashionIQDataset(SHARED / "data/fashioniq", "val", "eval").metainfo
+    assert (CIRRDataset(DATA, "test1", "eval").metainfo["target"] == -1).all()
+    info = FashionIQDataset(DATA / "fashioniq", "val", "eval").metainfo
     assert np.bincount(info["category"]).tolist() == [2017, 2038, 1961]
     assert np.bincount(info["gallery_category"]).tolist() == [3817, 6346, 5373]

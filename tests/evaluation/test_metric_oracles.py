@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from oracles import DATA, FOLDER, needs
 
 from gatefuse_plugins.evaluation.composed import cirr_metrics, fashioniq_metrics
 from gatefuse_plugins.evaluation.video import msrvtt_metrics
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-pytestmark = pytest.mark.skipif(not (SHARED / "oracles").is_dir(), reason="no ../shared/oracles beside the repository")
+pytestmark = [needs(FOLDER), needs(DATA)]
 
 
-def load(path: str):
-    return json.loads((SHARED / path).read_text())
+def load(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def seeded(seed: int, target: np.ndarray, gallery: int, bonus: float) -> np.ndarray:
@@ -26,9 +27,9 @@ def seeded(seed: int, target: np.ndarray, gallery: int, bonus: float) -> np.ndar
 
 
 def test_cirr():
-    oracle = load("oracles/cirr_metrics.json")
-    entries = load("data/cirr/captions/cap.rc2.val.json")
-    column = {name: number for number, name in enumerate(load("data/cirr/image_splits/split.rc2.val.json"))}
+    oracle = load(FOLDER / "cirr_metrics.json")
+    entries = load(DATA / "cirr/captions/cap.rc2.val.json")
+    column = {name: number for number, name in enumerate(load(DATA / "cirr/image_splits/split.rc2.val.json"))}
     target = np.array([column[entry["target_hard"]] for entry in entries])
     reference = np.array([column[entry["reference"]] for entry in entries])
     members = np.array([[column[name] for name in entry["img_set"]["members"]] for entry in entries])
@@ -39,13 +40,13 @@ def test_cirr():
 
 
 def test_fashioniq():
-    oracle = load("oracles/fashioniq_metrics.json")
+    oracle = load(FOLDER / "fashioniq_metrics.json")
     names = ("dress", "shirt", "toptee")
     blocks, targets, sizes = [], [], []
     for name in names:
-        gallery = load(f"data/fashioniq/image_splits/split.{name}.val.json")
+        gallery = load(DATA / f"fashioniq/image_splits/split.{name}.val.json")
         column = {image: number for number, image in enumerate(gallery)}
-        entries = load(f"data/fashioniq/captions/cap.{name}.val.json")
+        entries = load(DATA / f"fashioniq/captions/cap.{name}.val.json")
         target = np.array([column[entry["target"]] for entry in entries])
         blocks.append(seeded(oracle["metrics"][name]["seed"], target, len(gallery), oracle["bonus"]))
         targets.append(target + sum(sizes))
@@ -66,7 +67,7 @@ def test_fashioniq():
 
 
 def test_msrvtt():
-    oracle = load("oracles/msrvtt_metrics.json")
+    oracle = load(FOLDER / "msrvtt_metrics.json")
     pairs = oracle["shape"][0]
     metrics = msrvtt_metrics(seeded(oracle["seed"], np.arange(pairs), pairs, oracle["bonus"]))
     for direction in ("text_to_video", "video_to_text"):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from oracles import DATA, needs
 
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.evaluation.moment_offline import score_qvhighlights, score_tvsum
@@ -17,7 +18,7 @@ from gatefuse_plugins.evaluation.moment_submission import (
 from gatefuse_plugins.evaluation.qvhighlights import qvhighlights_metrics
 
 SCRIPT = Path(__file__).resolve().parents[2] / "tools" / "evaluate.py"
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "qvhighlights"
+RELEASED = DATA / "qvhighlights"
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +54,10 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, predictions, annotations):
     assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data/qvhighlights beside the repository")
+@needs(RELEASED)
 def test_a_released_submission_has_no_fault():
-    annotations = read_moment_annotations(SHARED / "highlight_val_release.jsonl")
-    got = read_moment_submission(SHARED / "qd_detr_onlyclip_val_preds.jsonl", annotations)
+    annotations = read_moment_annotations(RELEASED / "highlight_val_release.jsonl")
+    got = read_moment_submission(RELEASED / "qd_detr_onlyclip_val_preds.jsonl", annotations)
     assert (len(got.entries), got.faults) == (1550, ())
     assert got.notes == (
         "13 lines have fewer saliency scores than clips; the others count as 0 (first: line 98)",

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import json
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
+from oracles import DATA, needs
 
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.evaluation.highlights import highlight_ap, highlight_metrics
@@ -13,24 +13,23 @@ from gatefuse_plugins.evaluation.moment_retrieval import mean_top1_iou, moment_r
 from gatefuse_plugins.evaluation.moments import IOU_THRESHOLDS, interpolated_ap, match_windows
 from gatefuse_plugins.evaluation.qvhighlights import metrics_by_kind, qvhighlights_metrics
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "qvhighlights"
-needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data/qvhighlights beside the repository")
+RELEASED = DATA / "qvhighlights"
 
 
 def lines(name: str):
-    return [json.loads(line) for line in (DATA / name).read_text().splitlines()]
+    return [json.loads(line) for line in (RELEASED / name).read_text().splitlines()]
 
 
-@needs_data
+@needs(RELEASED)
 def test_real_predictions_give_every_official_figure():
-    official = json.loads((DATA / "qd_detr_onlyclip_val_metrics.json").read_text())
+    official = json.loads((RELEASED / "qd_detr_onlyclip_val_metrics.json").read_text())
     annotations = lines("highlight_val_release.jsonl")
     got = qvhighlights_metrics(lines("qd_detr_onlyclip_val_preds.jsonl"), annotations)
     assert got == official
     assert list(got) == list(official) and list(got["brief"]) == list(official["brief"])
 
 
-@needs_data
+@needs(RELEASED)
 def test_released_test_labels_can_be_scored():
     annotations = lines("highlight_test_with_gt.jsonl")
     truth = [

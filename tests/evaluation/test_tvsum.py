@@ -1,21 +1,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from oracles import DATA, FOLDER, needs
 
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.evaluation.tvsum import top_ap, tvsum_metrics
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
 
-
-@pytest.mark.skipif(not (SHARED / "oracles").is_dir(), reason="no ../shared/oracles beside the repository")
+@needs(FOLDER)
+@needs(DATA)
 def test_seeded_scores_give_upstreams_figures():
-    oracle = json.loads((SHARED / "oracles" / "tvsum_metrics.json").read_text())
-    text = (SHARED / "data" / "tvsum" / "tvsum_val.jsonl").read_text()
+    oracle = json.loads((FOLDER / "tvsum_metrics.json").read_text())
+    text = (DATA / "tvsum" / "tvsum_val.jsonl").read_text()
     annotations = [json.loads(line) for line in text.splitlines()]
     generator = np.random.default_rng(oracle["seed"])
     predictions = []

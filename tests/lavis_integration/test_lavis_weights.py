@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from oracles import load_oracle
 from torch import Tensor
 
 from gatefuse_plugins.errors import CheckpointError
@@ -22,7 +21,6 @@ import lavis.models
 
 from gatefuse_plugins.lavis import Blip2CirGated
 
-ORACLE = Path(__file__).resolve().parents[2].parent / "shared" / "oracles" / "sprc_blip2_cir.npz"
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 Fill = Callable[[dict[str, tuple[int, ...]]], dict[str, Tensor]]
 
@@ -48,10 +46,8 @@ def without(state: dict[str, Tensor], *tops: str) -> dict[str, Tensor]:
 
 
 def test_sprc_checkpoint_gives_sprcs_numbers(tmp_path: Path, fill_by_name: Fill) -> None:
-    if not ORACLE.is_file():
-        pytest.skip(f"no oracle at {ORACLE}")
-    manifest = json.loads(ORACLE.with_suffix(".json").read_text(encoding="utf-8"))
-    data = {name: torch.from_numpy(array) for name, array in np.load(ORACLE).items()}
+    manifest, arrays = load_oracle("sprc_blip2_cir")
+    data = {name: torch.from_numpy(array) for name, array in arrays.items()}
     state = fill_by_name({name: shape for name, shape in manifest["state_dict"].items() if "position_ids" not in name})
     torch.save({"epoch": 3, "Blip2QformerCirAlignPrompt": state}, tmp_path / "tuned_clip_best.pt")
 

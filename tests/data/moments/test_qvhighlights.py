@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 from moment_sets import moment_record, write_lines, write_qvhighlights
+from oracles import DATA
 from torch.utils.data import DataLoader
 
 from gatefuse_plugins.data import QVHighlightsDataset, identity_collate
 from gatefuse_plugins.errors import ConfigError, DataError
-
-SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "qvhighlights"
 
 
 def dataset(root: Path, **options: Any) -> QVHighlightsDataset:
@@ -196,7 +195,7 @@ def test_workers_give_the_same_batches(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", ["val_release", "test_with_gt", "train_head600"])
 def test_real_annotations_are_read_without_fault(tmp_path: Path, split: str) -> None:
-    path = SHARED / f"highlight_{split}.jsonl"
+    path = DATA / "qvhighlights" / f"highlight_{split}.jsonl"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
     from gatefuse_plugins.data.base_faults import Faults

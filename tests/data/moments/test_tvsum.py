@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 import torch
 from moment_sets import write_tvsum
+from oracles import DATA
 
 from gatefuse_plugins.data import TVSumDataset
 from gatefuse_plugins.data.base_faults import Faults
 from gatefuse_plugins.data.moments.records import TVSUM_DOMAINS, read_tvsum
 from gatefuse_plugins.errors import ConfigError, DataError
-
-SHARED = Path(__file__).resolve().parents[3] / ".." / "shared" / "data" / "tvsum"
 
 
 def record(vid: str, domain: str, num_clips: int = 6, **changes: Any) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def test_labels_and_features_must_agree(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("split", "count"), [("train", 40), ("val", 10)])
 def test_real_labels(split: str, count: int) -> None:
-    path = SHARED / f"tvsum_{split}.jsonl"
+    path = DATA / "tvsum" / f"tvsum_{split}.jsonl"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
     faults = Faults()
