@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def load_injection(path: str | os.PathLike[str], overrides: Overrides = None) ->
     elif overrides:
         raise ConfigError(f"{path}: overrides are for Python configs; edit the file")
     else:
-        content = read_json(path) if path.suffix == ".json" else _read_yaml(path)
+        content = read_json(path, partial(_unique_keys, path)) if path.suffix == ".json" else _read_yaml(path)
     rules = content
     if isinstance(content, Mapping):
         model = content.get("model")
@@ -64,6 +65,13 @@ def load_injection(path: str | os.PathLike[str], overrides: Overrides = None) ->
         found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise ConfigError(f"{path}: no list of rules under 'injection'; found {found or 'nothing'}")
     return [dict(rule) if isinstance(rule, Mapping) else rule for rule in rules]
+
+
+def _unique_keys(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _value in pairs]
+    if twice := next((key for at, key in enumerate(keys) if key in keys[:at]), None):
+        raise ConfigError(f"{path}: key {twice!r} stands twice in one object; the second would silently win")
+    return dict(pairs)
 
 
 def _read_yaml(path: Path) -> Any:

@@ -75,6 +75,14 @@ def test_unsafe_and_broken_yaml_is_refused(text: str, message: str, tmp_path: Pa
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("text", ['{"injection": [], "injection": []}', '{"injection": [{"into": "a", "into": "b"}]}'])
+def test_a_key_that_stands_twice_in_json_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "rules.json"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"rules\.json: key 'in(jection|to)' stands twice"):
+        load_injection(path)
+
+
 def test_files_that_are_no_config(tmp_path: Path) -> None:
     (tmp_path / "rules.json").write_text('{"injection": [')
     with pytest.raises(DataError, match="not valid JSON"):
