@@ -6,11 +6,15 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from gatefuse_plugins.errors import ConfigError, DataError
 
@@ -44,10 +48,25 @@ def _umask() -> int:
 
 
 def write_json(path: str | os.PathLike[str], value: Any, indent: int | None = 2) -> None:
-    """Write ``value`` as UTF-8 JSON, atomically."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    """Write what :func:`plain` makes of ``value`` as UTF-8 JSON, atomically."""
+    text = json.dumps(plain(value), indent=indent, ensure_ascii=False, allow_nan=False)
     with atomic_writer(path, "w") as stream:
         stream.write(text + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, mappings, arrays, sequences and paths as JSON has them; NaN and infinities, which it lacks, None."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def read_json(

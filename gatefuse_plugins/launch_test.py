@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,7 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
     if is_main_process():
         out = Path(args.out or f"{prefix}_metrics.json")
         record = {
-            "metrics": {name: value if math.isfinite(value) else None for name, value in metrics.items()},
+            "metrics": metrics,
             "dataset": identity,
             "trained_on": checkpoint.meta.get("dataset_identity"),
             "checkpoint": str(args.checkpoint),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +111,13 @@ def _rows(summary: Figures) -> Iterable[list[Any]]:
 
 
 def _as_json(runs: Sequence[AblationRun], by_value: dict[str, Figures], sweep: Sweep | None) -> dict[str, Any]:
-    plain = {
-        value: {
-            arm: {name: _nan_to_null(asdict(spread)) for name, spread in figures.items()}
-            for arm, figures in summary.items()
-        }
-        for value, summary in by_value.items()
-    }
-    record: dict[str, Any] = {"dataset": dataset_names(runs), "arms": plain.pop(AVERAGE)}
+    swept = dict(by_value)
+    record: dict[str, Any] = {"dataset": dataset_names(runs), "arms": swept.pop(AVERAGE)}
     if sweep:  # "arms" then holds the averages over the values
-        record["sweep"] = {"key": sweep.key, "values": plain}
+        record["sweep"] = {"key": sweep.key, "values": swept}
     record["runs"] = [
-        {"arm": run.arm, "seed": run.seed, "work_dir": str(run.work_dir), "values": _nan_to_null(run_values(run))}
+        {"arm": run.arm, "seed": run.seed, "work_dir": str(run.work_dir), "values": run_values(run)}
         | ({"value": run.value} if sweep else {})
         for run in runs
     ]
     return record
-
-
-def _nan_to_null(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no nan."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}

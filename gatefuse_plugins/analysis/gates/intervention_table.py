@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gatefuse_plugins.analysis.gates.intervention_reading import describe_gates, figure
-from gatefuse_plugins.files import atomic_writer, write_json
+from gatefuse_plugins.files import atomic_writer, plain, write_json
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ class InterventionTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; what is NaN is None."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return dict(plain(self))
 
     def to_markdown(self) -> str:
         """A table for each metric, and how it was made."""
@@ -150,11 +149,3 @@ class InterventionTable:
             stream.write(self.to_markdown())
         write_json(paths[1], self.to_dict())
         return paths
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

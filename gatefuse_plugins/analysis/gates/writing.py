@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -45,7 +41,7 @@ def write_report(folder: str | Path, report: GateReport, raw: bool = False) -> P
 
 def _write(folder: Path, report: GateReport, raw: bool) -> None:
     write_json(folder / "overall_statistics.json", overall_json(report.overall))
-    write_json(folder / "analyses.json", {name: plain(getattr(report, name)) for name in _TABLES})
+    write_json(folder / "analyses.json", {name: getattr(report, name) for name in _TABLES})
     for one in report.individuals:
         write_json(folder / "individual_samples" / f"{file_name(one.sample.id)}_details.json", details(one))
         if raw:
@@ -71,18 +67,3 @@ def _write_raw(folder: Path, one: SampleGates) -> None:
         taken.add(place)
         with atomic_writer(folder / f"{file_name(one.sample.id)}_{place}.npy") as stream:
             np.save(stream, held.values)
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, arrays and mappings as what JSON knows; NaN and infinities are ``None``."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [plain(one) for one in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

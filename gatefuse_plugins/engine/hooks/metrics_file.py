@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -85,15 +84,15 @@ class MetricsFileHook(Hook):
 
     def _write(self, runner: Runner, finished: bool) -> None:
         info = runner.message_hub.runtime_info
-        latest = info.get("latest_validation") or {"step": runner.iter, "epoch": runner.epoch, "metrics": None}
+        latest = info.get("latest_validation") or {"step": runner.iter, "epoch": runner.epoch, "metrics": {}}
         best = info.get("best_validation")
         write_json(
             Path(runner.work_dir, self.filename),
             {
-                **_without_nan(latest),
+                **latest,
                 "finished": finished,
-                "best": best and {**_without_nan(best), "checkpoint": str(info["best_ckpt"])},
-                "test": _final_test(info, finished),
+                "best": best and {**best, "checkpoint": str(info["best_ckpt"])},
+                "test": info.get("final_test") if finished else None,  # a resumed run carries that of an earlier end
                 "dataset": dataset_identity(runner),
                 "seed": runner.seed,
                 "wall_seconds": round(self._wall_seconds(), 2),
@@ -136,21 +135,6 @@ def _table(title: str, columns: dict[str, dict[str, float]]) -> Table:
     for metric in next(iter(columns.values())):
         table.add_row(metric, *(f"{found[metric]:.2f}" for found in columns.values()))
     return table
-
-
-def _final_test(info: dict[str, Any], finished: bool) -> dict[str, Any] | None:
-    """Of this run's end; a resumed run carries that of an earlier end, which is not its own."""
-    found = info.get("final_test") if finished else None
-    return found and {weights: _null_for_nan(metrics) for weights, metrics in found.items()}
-
-
-def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
-    return {**record, "metrics": _null_for_nan(record["metrics"] or {})}
-
-
-def _null_for_nan(metrics: dict[str, float]) -> dict[str, float | None]:
-    """JSON has no NaN: a metric that cannot be told (an AUC of one class) becomes null."""
-    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def dataset_identity(runner: Runner) -> dict[str, Any] | None:
