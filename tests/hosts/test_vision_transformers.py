@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatefuse_plugins.errors import CheckpointError
+from gatefuse_plugins.errors import CheckpointError, ConfigError
 from gatefuse_plugins.hosts.blip2_cir import build_clip_vit_l, build_eva_vit_g
 from gatefuse_plugins.hosts.blip2_cir.vision import pretrained
 from gatefuse_plugins.hosts.blip2_cir.vision.clip import ClipVisionTransformer
@@ -100,3 +100,28 @@ def test_a_file_without_all_weights_is_named(tmp_path: Path, monkeypatch: pytest
     torch.save(state, tmp_path / "eva_vit_g.pth")
     with pytest.raises(CheckpointError, match=r"eva_vit_g\.pth' lacks 1 of the encoder's weights: .*q_bias"):
         build_eva_vit_g(28, str(tmp_path / "eva_vit_g.pth"))
+
+
+def test_weights_of_other_shapes_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "ClipVisionTransformer", SMALL_CLIP)
+    file = tmp_path / "clip_vit_L.pth"
+    torch.save(ClipVisionTransformer(28, PATCH, width=2 * WIDTH, num_heads=HEADS, depth=DEPTH).state_dict(), file)
+    with pytest.raises(CheckpointError, match=r"class_embedding is \(32,\), expected \(16,\)"):
+        build_clip_vit_l(28, str(file), blocks=DEPTH)
+    state = SMALL_CLIP(28, depth=DEPTH).state_dict()
+    torch.save({**state, "positional_embedding": torch.zeros(7, WIDTH)}, file)
+    with pytest.raises(CheckpointError, match=r"is \(7, 16\), expected 1 \+ n \* n tokens of 16"):
+        build_clip_vit_l(28, str(file), blocks=DEPTH)
+
+
+def test_an_unreadable_file_and_an_unknown_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "EvaVisionTransformer", SMALL_EVA)
+    file = tmp_path / "eva_vit_g.pth"
+    file.write_bytes(b"<html>not found</html>")
+    with pytest.raises(CheckpointError, match=r"eva_vit_g\.pth' cannot be read"):
+        build_eva_vit_g(28, str(file))
+    torch.save([1.0], file)
+    with pytest.raises(CheckpointError, match="holds a list, expected tensors by name"):
+        build_eva_vit_g(28, str(file))
+    with pytest.raises(ConfigError, match=r"model\.vision\.precision 'fp61' is unknown; did you mean 'fp16'"):
+        build_eva_vit_g(28, str(tmp_path / "absent.pth"), "fp61")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatefuse_plugins.errors import CheckpointError, WeightsUnavailableError
+from gatefuse_plugins.errors import CheckpointError, ConfigError, suggestion
 from gatefuse_plugins.hosts.blip2_cir.vision.clip import ClipVisionTransformer
 from gatefuse_plugins.hosts.blip2_cir.vision.eva import EvaVisionTransformer
 from gatefuse_plugins.hosts.blip2_cir.weights import locate_file
@@ -21,10 +22,14 @@ PATCH_SIZE = 14
 PRECISIONS = ("fp16", "fp32")
 
 
+def _check_precision(precision: str) -> None:
+    """Before a file of gigabytes is fetched and read."""
+    if precision not in PRECISIONS:
+        raise ConfigError(f"model.vision.precision {precision!r} is unknown{suggestion(precision, PRECISIONS)}")
+
+
 def _finish(vit: nn.Module, num_features: int, image_size: int, precision: str) -> nn.Module:
     """Freeze, and set the attributes that every vision encoder has; parameter names stay upstream's."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"model.vision.precision {precision!r} is unknown; valid: {', '.join(PRECISIONS)}")
     vit.num_features = num_features
     vit.image_size = image_size
     vit.num_tokens = (image_size // PATCH_SIZE) ** 2 + 1
@@ -43,19 +48,28 @@ def resize_positions(positions: Tensor, tokens: int, align_corners: bool) -> Ten
 
 
 def _load(vit: nn.Module, path: Path, positions: str, align_corners: bool) -> None:
-    key = "model.vision.weights"
+    where = f"model.vision.weights={str(path)!r}"
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsUnavailableError(f"{key}={str(path)!r} cannot be read: {error}") from error
+        raise CheckpointError(f"{where} cannot be read: {error}") from error
+    if not isinstance(stored, Mapping) or not all(isinstance(value, Tensor) for value in stored.values()):
+        raise CheckpointError(f"{where} holds a {type(stored).__name__}, expected tensors by name")
     own = vit.state_dict()
-    missing = sorted(set(own) - set(stored))
-    if missing:
-        raise CheckpointError(f"{key}={str(path)!r} lacks {len(missing)} of the encoder's weights: {missing[:5]} ...")
+    if missing := sorted(set(own) - set(stored)):
+        raise CheckpointError(f"{where} lacks {len(missing)} of the encoder's weights: {missing[:5]} ...")
     # the published files also hold the last block and head, unused here
     state = {name: stored[name] for name in own}
+    strange = [name for name, value in state.items() if name != positions and value.shape != own[name].shape]
+    if strange:
+        shapes = f"{strange[0]} is {tuple(state[strange[0]].shape)}, expected {tuple(own[strange[0]].shape)}"
+        raise CheckpointError(f"{where} has {len(strange)} weights of other shapes than the encoder's: {shapes}")
     width, tokens = own[positions].shape[-1], own[positions].shape[-2]
-    resized = resize_positions(state[positions].reshape(-1, width), tokens, align_corners)
+    try:
+        resized = resize_positions(state[positions].reshape(-1, width), tokens, align_corners)
+    except RuntimeError as error:  # another width, or patches that are no square
+        shape = tuple(state[positions].shape)
+        raise CheckpointError(f"{where}: {positions} is {shape}, expected 1 + n * n tokens of {width}") from error
     vit.load_state_dict({**state, positions: resized.reshape(own[positions].shape)})
 
 
@@ -69,9 +83,11 @@ def build_eva_vit_g(image_size: int = 224, weights: str | None = None, precision
         precision: ``fp16`` (on accelerators) or ``fp32``.
 
     Raises:
+        ConfigError: ``precision`` is unknown.
         WeightsUnavailableError: no weights; the message says which file to put where.
-        CheckpointError: the file lacks some of the encoder's weights.
+        CheckpointError: the file cannot be read, or lacks some of the encoder's weights, or has them in other shapes.
     """
+    _check_precision(precision)
     path = locate_file(weights, EVA_VIT_G_URL, "model.vision.weights")
     vit = EvaVisionTransformer(image_size, PATCH_SIZE)
     _load(vit, path, "pos_embed", align_corners=False)
@@ -87,6 +103,7 @@ def build_clip_vit_l(
     ``blocks``: 21 in stock LAVIS, which BLIP-2's released weights were trained on; SPRC's edition keeps 23, so its
     ViT-L checkpoints need ``blocks=23``.
     """
+    _check_precision(precision)
     path = locate_file(weights, CLIP_VIT_L_URL, "model.vision.weights")
     vit = ClipVisionTransformer(image_size, PATCH_SIZE, depth=blocks)
     _load(vit, path, "positional_embedding", align_corners=True)  # the two interpolate differently upstream
