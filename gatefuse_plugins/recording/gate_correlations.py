@@ -13,7 +13,9 @@ from torch.utils.hooks import RemovableHandle
 
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.hosts.distributed import unwrapped
+from gatefuse_plugins.recording.moments import wide_dtype
 from gatefuse_plugins.recording.recorder import find_taps
+from gatefuse_plugins.recording.tap_hooks import tap_mask
 from gatefuse_plugins.registry import HOOKS
 
 PARTNERS = ("attention", "ffn")
@@ -34,7 +36,7 @@ class RunningCorrelation:
         """Merge in (n,) numbers of each."""
         if not len(first):
             return
-        wide = torch.float32 if first.device.type == "mps" else torch.float64  # Metal has no float64
+        wide = wide_dtype(first)
         rows = torch.stack([first.detach().to(wide), second.detach().to(wide)])
         count, mean = rows.shape[1], rows.mean(dim=1)
         centred = rows - mean[:, None]
@@ -105,15 +107,15 @@ class GateCorrelationHook(Hook):
         def keep(kind: str) -> Any:
             return lambda tap, args, value: latest.__setitem__(kind, _one_each(value))
 
-        def compare(tap: GateTap, args: tuple[Any, ...], value: Tensor) -> None:
-            own, mask = _one_each(value), args[1] if len(args) > 1 else None
+        def compare(tap: GateTap, args: tuple[Any, ...], kwargs: dict[str, Any], value: Tensor) -> None:
+            own, mask = _one_each(value), tap_mask(args, kwargs)
             kept = slice(None) if mask is None else mask.flatten(1).any(dim=1)
             for kind, other in latest.items():
                 self._found[f"query_{kind}{suffix}"].update(own[kept], other[kept])
             latest.clear()
 
         self._handles += [tap.register_forward_hook(keep(kind)) for kind, tap in partners.items()]
-        self._handles.append(query.register_forward_hook(compare))
+        self._handles.append(query.register_forward_hook(compare, with_kwargs=True))
 
     def _close(self, metrics: dict[str, float] | None) -> None:
         if metrics is not None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.hosts.distributed import unwrapped
-from gatefuse_plugins.recording.moments import align_mask
+from gatefuse_plugins.recording.moments import align_mask, wide_dtype
 from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps
 from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, warn_if_silent
 
@@ -58,7 +58,7 @@ class _Running:
         value = value.reshape(1) if value.dim() == 0 else value
         if not value.numel():
             return
-        wide = torch.float32 if value.device.type == "mps" else torch.float64  # Metal has no float64
+        wide = wide_dtype(value)
         axes = (0, 1) if value.dim() == 3 else (0,)
         valid = torch.ones_like(value, dtype=torch.bool) if mask is None else align_mask(mask, value).expand_as(value)
         kept = value.to(wide).where(valid, 0)

@@ -79,7 +79,7 @@ def sample_states(values: Tensor, mask: Tensor | None = None, edges: tuple[float
         GatefuseError: the mask cannot be laid over the values.
     """
     grid, valid = as_rows(values.detach(), mask)
-    wide = torch.float32 if grid.device.type == "mps" else torch.float64
+    wide = wide_dtype(grid)
     if not grid[0].numel():
         return torch.tensor(_EMPTY, dtype=wide, device=grid.device).expand(len(grid), -1).clone()
 
@@ -101,6 +101,11 @@ def sample_states(values: Tensor, mask: Tensor | None = None, edges: tuple[float
         near = [total((grid <= edges[0]).sum(dim=-1)), total((grid >= edges[1]).sum(dim=-1))]
     mean = centre.to(wide) + residual / divisor
     return torch.stack([count, mean, m2.clamp(min=0), low.amin(1).to(wide), high.amax(1).to(wide), *near], dim=1)
+
+
+def wide_dtype(values: Tensor) -> torch.dtype:
+    """What to sum ``values`` in: float64, or float32 on Metal, which has no other."""
+    return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def as_rows(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "hosts" / "avigate"))
 from tiny_avigate import tiny_avigate, tiny_batch
 
-from gatefuse_plugins.gates import gate_taps
+from gatefuse_plugins.gates import GateTap, gate_taps
 from gatefuse_plugins.hosts.avigate import score_all_pairs, two_stage_scores
 from gatefuse_plugins.recording.gate_correlations import GateCorrelationHook, RunningCorrelation
 
@@ -79,3 +80,17 @@ def test_a_model_without_query_gate_adds_nothing() -> None:
     model(**tiny_batch())
     hook.after_val_epoch(runner, metrics)
     assert metrics == {}
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_masked_samples_do_not_count_however_the_mask_is_passed(by_name: bool) -> None:
+    model = nn.ModuleDict({kind: GateTap(kind, 0.0, 1.0, layer=0) for kind in ("ffn", "query")})
+    mask, metrics = torch.tensor([[True], [True], [True], [False]]), {}
+    runner: Any = SimpleNamespace(model=model)
+    hook = GateCorrelationHook()
+    hook.before_val_epoch(runner)
+    model["ffn"](torch.tensor([[0.1], [0.2], [0.3], [0.9]]))
+    query = torch.tensor([[0.6], [0.5], [0.4], [0.9]])
+    model["query"](query, mask=mask) if by_name else model["query"](query, mask)
+    hook.after_val_epoch(runner, metrics)
+    assert metrics == {"gate_correlation/query_ffn_0": pytest.approx(-1.0)}
