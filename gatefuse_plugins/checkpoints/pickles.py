@@ -9,60 +9,24 @@ from __future__ import annotations
 
 import argparse
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
-from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from safetensors.torch import load_file
 from torch.serialization import safe_globals
 
 from gatefuse_plugins.checkpoints.safety.containers import ZIP_MAGIC, check_safetensors_header
-from gatefuse_plugins.checkpoints.safety.globals import HISTORY_BUFFER, METHODS, ONE_CYCLE
 from gatefuse_plugins.checkpoints.safety.inspection import inspect_torch_file
+from gatefuse_plugins.engine.resume import checkpoint_globals
 from gatefuse_plugins.errors import CheckpointError
 
 _LISTED = 8
-_DTYPES = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float16", "float32", "float64", "complex64", "complex128"),
-)
-
-
-_CLASSES: dict[str, type] = {HISTORY_BUFFER: HistoryBuffer, ONE_CYCLE: OneCycleParamScheduler}
-
-
-def _method(owner: type, name: str) -> Callable[..., Any]:
-    """Stand-in for ``getattr``, through which mmengine pickles functions of two of its classes.
-
-    The real ``getattr`` would open every attribute of every allowed global to a crafted file.
-    """
-    if not any(owner is cls and name in METHODS[known] for known, cls in _CLASSES.items()):
-        raise ValueError(f"getattr({owner!r}, {name!r}) is more than mmengine's checkpoints need")
-    method: Callable[..., Any] = getattr(owner, name)
-    return method
 
 
 def _allowed_globals() -> list[Any]:
-    # numpy 2 moved `numpy.core` to `numpy._core`; a file names whichever wrote it, so both names lead to ours.
-    rebuild_array, rebuild_scalar = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]
-    numpy_functions = [
-        (function, f"numpy.{package}.multiarray.{name}")
-        for package in ("core", "_core")
-        for function, name in ((rebuild_array, "_reconstruct"), (rebuild_scalar, "scalar"))
-    ]
-    return [
-        argparse.Namespace,  # QD-DETR keeps its options in one; the torch.device inside is among torch's own
-        HistoryBuffer,  # mmengine's message hub
-        OneCycleParamScheduler,  # named by the state of such a schedule; the dry run lets no file make one
-        (_method, "builtins.getattr"),
-        (np.ndarray, "numpy.ndarray"),
-        (np.dtype, "numpy.dtype"),
-        *(type(np.dtype(name)) for name in _DTYPES),
-        *numpy_functions,
-    ]
+    """QD-DETR keeps its options in a ``Namespace``; the ``torch.device`` inside is among torch's own."""
+    return [argparse.Namespace, *checkpoint_globals()]
 
 
 def read_file(path: Path, trust: bool, mmap: bool = False) -> Any:
@@ -148,10 +112,6 @@ def _looks_like_safetensors(path: Path) -> bool:
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise CheckpointError(f"{path}: is a safetensors file; reading it needs `pip install safetensors`") from error
     try:
         check_safetensors_header(path)
         tensors: dict[str, Any] = load_file(path, device="cpu")

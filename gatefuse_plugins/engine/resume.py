@@ -24,7 +24,7 @@ _FUNCTIONS: dict[type, tuple[str, ...]] = {
     HistoryBuffer: ("min", "max", "current", "mean"),
     OneCycleParamScheduler: ("_annealing_cos", "_annealing_linear"),
 }
-_DTYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "U1", "S1")
+_DTYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8", "c8", "c16", "U1", "S1")
 
 
 def _checkpoint_getattr(owner: object, name: str) -> Callable[..., Any]:

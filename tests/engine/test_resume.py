@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
+from gatefuse_plugins.checkpoints.pickles import read_file
 from gatefuse_plugins.engine.resume import allow_checkpoint_globals, checkpoint_globals, find_latest, load_resumable
 from gatefuse_plugins.errors import CheckpointError
 
@@ -43,6 +44,15 @@ def test_reads_message_hub_of_either_numpy(tmp_path, core):
     assert hub["log_scalars"]["train/loss"].current() == 2.5
     assert hub["runtime_info"]["best_score"] == 61.5
     assert hub["runtime_info"]["dataset_meta"]["target"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("code", ["bool", "uint16", "uint32", "uint64", "float16", "complex64", "complex128"])
+def test_numpy_of_every_plain_dtype_is_read_by_resume_and_by_the_reader(tmp_path, code):
+    value = np.array([0, 1, 1]).astype(code)
+    path = tmp_path / "iter_1.pth"
+    torch.save({"state_dict": {"a": torch.ones(1)}, "seen": value}, path)
+    for stored in (load_resumable(path, ["seen"]), read_file(path, trust=False)):
+        assert stored["seen"].dtype == value.dtype and stored["seen"].tolist() == value.tolist()
 
 
 class Hostile:

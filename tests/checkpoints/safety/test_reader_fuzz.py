@@ -15,7 +15,6 @@ BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
 
 @pytest.fixture(scope="module")
 def reader_fuzz() -> ModuleType:
-    pytest.importorskip("safetensors")
     sys.path.append(str(BENCHMARKS))
     return import_module("reader_fuzz")
 
