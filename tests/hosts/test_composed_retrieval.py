@@ -59,8 +59,10 @@ def test_predict_hands_indices_through_and_computes_only_what_is_asked() -> None
     query = {"reference": batch["reference"], "caption": batch["caption"], "query_index": index}
     (found,) = tiny_host()(mode="predict", **query)
     assert set(found) == {"query_features", "query_index"}
-    with pytest.raises(ValueError, match="mode 'prediction' is unknown; valid: loss, predict, tensor"):
+    with pytest.raises(ValueError, match="mode 'prediction' is unknown; did you mean 'predict'"):
         tiny_host()(mode="prediction")
+    with pytest.raises(TypeError, match="captions"):
+        tiny_host()(mode="predict", captions=batch["caption"])
 
 
 def test_tensor_mode_is_the_similarity() -> None:

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from gatefuse_plugins.errors import DataError
+from gatefuse_plugins.errors import DataError, suggestion
 from gatefuse_plugins.hosts.avigate.losses import adaptive_margin, same_video, symmetric_contrastive_loss
 from gatefuse_plugins.hosts.avigate.network import MAX_LOGIT_SCALE, AVIGATENetwork
 from gatefuse_plugins.hosts.avigate.options import TrainingOptions
@@ -17,6 +17,8 @@ from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
 from gatefuse_plugins.hosts.avigate.scoring import MAX_BYTES, embed_videos, score_all_pairs, text_free_scores
 from gatefuse_plugins.hosts.avigate.similarity import text_vectors
 from gatefuse_plugins.hosts.distributed import gather_with_grad
+
+MODES = ("loss", "predict", "tensor")
 
 
 class AVIGATE(AVIGATENetwork, BaseModel):
@@ -44,7 +46,7 @@ class AVIGATE(AVIGATENetwork, BaseModel):
         video_id: Tensor | None = None,
         video_index: Tensor | None = None,
         text_index: Tensor | None = None,
-        **_: Any,
+        sample_index: Tensor | None = None,
     ) -> dict[str, Tensor] | list[dict[str, Any]] | Tensor:
         """One batch.
 
@@ -57,16 +59,19 @@ class AVIGATE(AVIGATENetwork, BaseModel):
             video: see :meth:`encode_videos`, likewise ``video_mask``, ``audio``, ``audio_mask``.
             text: see :meth:`encode_texts`, likewise ``text_mask``. In ``loss``, text i belongs to video i.
             video_id: (B,) equal where samples show the same video.
+            sample_index: (B,) rows of the data set, by which recordings name samples; unused here.
 
         Raises:
             ValueError: unknown mode.
             DataError: video or text is missing where the mode needs both; see also the encode methods.
         """
-        if mode not in ("loss", "predict", "tensor"):
-            raise ValueError(f"mode {mode!r} is unknown; valid: loss, predict, tensor")
-        if video is not None and video_mask is None:
-            video_mask = torch.ones(video.shape[:2], dtype=torch.bool, device=video.device)
-        videos = None if video is None else self.encode_videos(video, video_mask, audio, audio_mask)  # type: ignore[arg-type]
+        if mode not in MODES:
+            raise ValueError(f"AVIGATE mode {mode!r} is unknown{suggestion(mode, MODES)}")
+        videos = None
+        if video is not None:
+            if video_mask is None:
+                video_mask = torch.ones(video.shape[:2], dtype=torch.bool, device=video.device)
+            videos = self.encode_videos(video, video_mask, audio, audio_mask)
         texts = None if text is None else self.encode_texts(text, text_mask)
         if mode == "predict":
             return [{**_prediction(videos, video_index, texts, text_index), "scorer": self}]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from gatefuse_plugins.errors import suggestion
 from gatefuse_plugins.hosts.blip2_cir.losses import max_token_similarity
 from gatefuse_plugins.hosts.blip2_cir.network import ComposedRetrievalNetwork, LossOptions
 from gatefuse_plugins.registry import FUSIONS, MODELS
+
+MODES = ("loss", "predict", "tensor")
 
 
 class Blip2ComposedRetrieval(ComposedRetrievalNetwork, BaseModel):
@@ -28,7 +30,6 @@ class Blip2ComposedRetrieval(ComposedRetrievalNetwork, BaseModel):
         image: Tensor | None = None,
         image_index: Tensor | None = None,
         query_index: Tensor | None = None,
-        **_: Any,
     ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """One batch.
 
@@ -44,8 +45,8 @@ class Blip2ComposedRetrieval(ComposedRetrievalNetwork, BaseModel):
         if mode == "loss":
             assert reference is not None and target is not None
             return self._weigh(self.losses(reference, target, caption, target_id))
-        if mode not in ("predict", "tensor"):
-            raise ValueError(f"mode {mode!r} is unknown; valid: loss, predict, tensor")
+        if mode not in MODES:
+            raise ValueError(f"Blip2ComposedRetrieval mode {mode!r} is unknown{suggestion(mode, MODES)}")
         features: dict[str, Tensor] = {}
         pictures = image if image is not None else (target if mode == "tensor" else None)
         if pictures is not None:

@@ -100,8 +100,10 @@ def test_bad_batches_are_named() -> None:
         model(**tiny_batch(frames=7))
     with pytest.raises(DataError, match="3 texts and 4 videos"):
         model(mode="loss", **{**batch, "text": batch["text"][:3], "text_mask": None})
-    with pytest.raises(ValueError, match="mode 'train' is unknown"):
-        model(mode="train", **batch)
+    with pytest.raises(ValueError, match="AVIGATE mode 'losses' is unknown; did you mean 'loss'"):
+        model(mode="losses", **batch)
+    with pytest.raises(TypeError, match="video_msk"):
+        model(**{key.replace("video_mask", "video_msk"): value for key, value in batch.items()})
 
 
 @pytest.mark.parametrize(("saved", "built"), [("scalar", "off"), ("off", "scalar")])
