@@ -93,7 +93,7 @@ def plan_injection(
 
     Args:
         model: the host; may lie on the meta device.
-        cfg: rules, or a dict with the rules under ``injection``; see :func:`~gatefuse_plugins.injection.parse_rules`.
+        cfg: rules, or a dict with them under ``injection``; see :func:`~gatefuse_plugins.injection.rules.parse_rules`.
         example: arguments of one forward of the host (a dict: by name). It is run once, in eval mode, without
             gradients; its shapes fill in widths, and judge what names cannot: whether targets run and streams fit.
 

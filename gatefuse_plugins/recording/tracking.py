@@ -91,8 +91,7 @@ class GateTracker:
         for one in chosen:
             held = self.sample(one)
             short = {
-                f"{kind}_stats": [_brief(gates) for gates in held[f"{name}_gates"]]
-                for kind, name in (("attention", "attention"), ("ffn", "ffn"))
+                f"{kind}_stats": [_brief(gates) for gates in held[f"{kind}_gates"]] for kind in ("attention", "ffn")
             }
             statistics[one] = short | {"layer_info": held["layer_info"]}
         return statistics

@@ -128,12 +128,11 @@ def _safetensors_metadata(path: Path) -> dict[str, str]:
     return {"format": "safetensors", **(metadata if isinstance(metadata, dict) else {})}
 
 
-def _parsed(text: str, path: Path) -> dict[str, Any]:
+def _parsed(text: str, path: Path) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError as error:
         raise CheckpointError(f"{path}: its migration record is not JSON ({error}); was the file edited?") from error
-    return value  # type: ignore[no-any-return]  # checked next
 
 
 def _check_record(record: Any, path: Path) -> None:
