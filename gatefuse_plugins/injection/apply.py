@@ -9,6 +9,7 @@ from mmengine.model import BaseModule
 from torch import nn
 
 from gatefuse_plugins.errors import ConfigError
+from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.injection.components import build_insert
 from gatefuse_plugins.injection.context import ContextStore
 from gatefuse_plugins.injection.frames import CloseFrame, OpenFrame, RecordOutput
@@ -84,8 +85,9 @@ def injection_of(model: nn.Module) -> Injection:
     """
     injection = getattr(model, CHILD, None)
     if not isinstance(injection, Injection):
-        inner = getattr(model, "module", None) or getattr(model, "_orig_mod", None)
-        hint = "; it wraps a host: pass that" if isinstance(getattr(inner, CHILD, None), Injection) else ""
+        inner = unwrapped(model, compiled=True)
+        wraps = inner is not model and isinstance(getattr(inner, CHILD, None), Injection)
+        hint = "; it wraps a host: pass that" if wraps else ""
         raise ConfigError(f"{type(model).__name__} holds no injection{hint or '; call inject first'}")
     return injection
 

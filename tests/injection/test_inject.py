@@ -73,6 +73,15 @@ def test_eject_restores_the_object() -> None:
         eject(host)
 
 
+def test_a_wrapper_of_a_host_is_told_from_a_bare_host() -> None:
+    host = Encoder()
+    inject(host, RULES)
+    for wrapper in (nn.DataParallel(host), nn.DataParallel(nn.DataParallel(host))):
+        with pytest.raises(ConfigError, match="DataParallel holds no injection; it wraps a host: pass that"):
+            eject(wrapper)
+    assert len(eject(host).inserts) == 8
+
+
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda host: pickle.loads(pickle.dumps(host))])
 def test_copies_are_whole_and_apart(clone: Any) -> None:
     host = Encoder()
