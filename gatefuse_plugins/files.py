@@ -14,8 +14,6 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from gatefuse_plugins.errors import ConfigError, DataError
 
 
@@ -58,7 +56,7 @@ def plain(value: Any) -> Any:
     """Dataclasses, mappings, arrays, sequences and paths as JSON has them; NaN and infinities, which it lacks, None."""
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, np.ndarray | np.generic):
+    if hasattr(value, "tolist"):  # arrays and their scalars; numpy itself would slow the start of small tools
         return plain(value.tolist())
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
@@ -97,11 +95,20 @@ def require_folder(path: str | os.PathLike[str], flag: str) -> None:
 
 @contextlib.contextmanager
 def exclusive(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Hold an advisory lock on the file ``path`` (made where absent); processes that ask for it wait in turn."""
+    """Hold an advisory lock on the file ``path`` (made where absent); who has to wait for it says so.
+
+    The kernel drops the lock when its holder dies, so a killed process leaves nothing behind to clean up.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with open(target, "a") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # let go when the file is closed, also by a crash
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            from mmengine.logging import print_log  # imports torch, which small tools do without
+
+            print_log(f"{target}: another process is at work here, waiting for it", logger="current")
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gatefuse_plugins.files import plain, read_json, write_json
+from gatefuse_plugins.files import exclusive, plain, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,23 @@ def test_numpy_scalars_become_pythons_own() -> None:
     values = plain([np.int64(3), np.float64("nan"), np.bool_(True)])
     assert values == [3, None, True]
     assert [type(value) for value in values] == [int, type(None), bool]
+
+
+def test_who_waits_for_a_lock_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, order = threading.Event(), []
+
+    def note(message: str, logger: str) -> None:
+        order.append(message)
+        said.set()
+
+    def wait() -> None:
+        with exclusive(tmp_path / "deep" / "lock"):
+            order.append("mine")
+
+    monkeypatch.setattr("mmengine.logging.print_log", note)
+    waiter = threading.Thread(target=wait)
+    with exclusive(tmp_path / "deep" / "lock"):
+        waiter.start()
+        assert said.wait(timeout=20)
+    waiter.join(timeout=20)
+    assert order == [f"{tmp_path}/deep/lock: another process is at work here, waiting for it", "mine"]

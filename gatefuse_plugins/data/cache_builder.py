@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from gatefuse_plugins.data.base_faults import Faults
 from gatefuse_plugins.data.cache_builder_images import ImageBatch, hash_images, image_batches
-from gatefuse_plugins.data.cache_builder_store import RowStore, exclusive
+from gatefuse_plugins.data.cache_builder_store import RowStore
 from gatefuse_plugins.data.feature_cache import FORMAT, HEADER_FILE
 from gatefuse_plugins.data.transforms import build_transform, transform_key
 from gatefuse_plugins.errors import ConfigError, DataError
-from gatefuse_plugins.files import write_json
+from gatefuse_plugins.files import exclusive, write_json
 
 DTYPES = ("float16", "float32")
 DISK_RESERVE = 64 * 2**20  # for the indices, and so that a build never fills the disk to the last byte

@@ -1,17 +1,14 @@
-"""Append-only rows of a feature cache on disk, and the lock that makes one process write at a time."""
+"""Append-only rows of a feature cache on disk."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine.logging import print_log
 
 from gatefuse_plugins.data.feature_cache import FEATURES_FILE
 from gatefuse_plugins.errors import DataError
@@ -20,23 +17,8 @@ from gatefuse_plugins.files import write_json
 JOURNAL_FILE = "rows.txt"
 
 
-@contextlib.contextmanager
-def exclusive(lock_file: Path) -> Iterator[None]:
-    """Hold ``lock_file`` alone; wait, and say so, while another process holds it.
-
-    The kernel drops the lock when its holder dies, so a killed process leaves nothing behind to clean up.
-    """
-    with open(lock_file, "a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print_log(f"{lock_file.parent}: another process is building here, waiting for it", logger="current")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
 class RowStore:
-    """Rows that survive a crash: data first, then one journal line per batch. To be used under :func:`exclusive`.
+    """Rows that survive a crash: data first, then one journal line per batch. To be used under ``files.exclusive``.
 
     Opening cuts off whatever an interrupted process left beyond the last whole journal line.
     """

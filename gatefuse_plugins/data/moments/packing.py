@@ -10,11 +10,11 @@ import numpy as np
 
 from gatefuse_plugins.data.base_annotations import check_choice
 from gatefuse_plugins.data.base_faults import Faults
-from gatefuse_plugins.data.cache_builder_store import exclusive
 from gatefuse_plugins.data.moments.packed import PackedFeatures, stamp_of
 from gatefuse_plugins.data.moments.packing_store import checksum, open_store
 from gatefuse_plugins.data.moments.sources import FeatureSource, row_norms
 from gatefuse_plugins.errors import DataError
+from gatefuse_plugins.files import exclusive
 
 DTYPES = ("float16", "float32")
 _BATCH_ITEMS = 64
