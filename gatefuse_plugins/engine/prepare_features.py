@@ -22,6 +22,9 @@ from gatefuse_plugins.errors import CheckpointError, ConfigError
 from gatefuse_plugins.files import atomic_writer, exclusive
 from gatefuse_plugins.registry import DATASETS, MODELS
 
+_CARRIED_PARAMETERS = 4_000_000
+"""A frozen encoder of up to so many is carried in every checkpoint."""
+
 
 def make_embedded(kind: str, options: Mapping[str, Any]) -> Path:
     """Write the embedded set that ``options`` (its ``root`` and sizes) describe, unless it is there; returns its root.
@@ -114,7 +117,7 @@ def prepare_features(cfg: Config, datasets: Sequence[ConfigDict]) -> None:
         image_size=int(encoder.image_size),
         digest=digest,
     )
-    if sum(p.numel() for p in encoder.parameters()) <= options.get("carry_vision_up_to", 4_000_000):
+    if sum(p.numel() for p in encoder.parameters()) <= _CARRIED_PARAMETERS:
         cfg.custom_hooks = [*cfg.get("custom_hooks", []), _stamp(encoder_config, digest)]
 
 

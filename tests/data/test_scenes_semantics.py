@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from gatefuse_plugins.data.scenes.captions import captions_for, describe
 from gatefuse_plugins.data.scenes.clusters import make_split
-from gatefuse_plugins.data.scenes.edits import EDIT_KINDS, Edit, random_edit, single_edit
+from gatefuse_plugins.data.scenes.edits import Edit, EditKind, random_edit, single_edit
 from gatefuse_plugins.data.scenes.rendering import render
 from gatefuse_plugins.data.scenes.vocabulary import COLOURS, EMPTY, NUM_CODES, decode, encode, scene_attributes
 
@@ -70,7 +71,7 @@ def test_random_edits_are_recognised_as_their_own_kind():
     rng = random.Random(0)
     reference = scene(c0=RED_CIRCLE, c4=RED_SQUARE)
     edits = [random_edit(reference, rng) for _ in range(300)]
-    assert {edit.kind for edit in edits} == set(EDIT_KINDS)
+    assert {edit.kind for edit in edits} == set(get_args(EditKind))
     assert all(single_edit(reference, edit.apply(reference)) == edit for edit in edits)
 
 

@@ -10,7 +10,6 @@ from typing import Literal
 from gatefuse_plugins.data.scenes.vocabulary import COLOUR_NAMES, EMPTY, SHAPES, SIZES, Scene, decode, encode
 
 EditKind = Literal["add", "remove", "recolour", "resize", "move", "replace"]
-EDIT_KINDS: tuple[EditKind, ...] = ("add", "remove", "recolour", "resize", "move", "replace")
 
 
 @dataclass(frozen=True)

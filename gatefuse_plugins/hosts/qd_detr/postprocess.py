@@ -137,13 +137,6 @@ def build_postprocessor(options: Mapping[str, Any] | None) -> PostProcessor:
     return PostProcessor(**(options or {}))
 
 
-def postprocess_moments(
-    pred_logits: Tensor, pred_spans: Tensor, duration: Tensor, options: PostProcessor | None = None
-) -> list[np.ndarray]:
-    """Windows (n, 3) [start s, end s, score] of every sample; see :class:`PostProcessor`, also for the defaults."""
-    return (options or PostProcessor())(pred_logits, pred_spans, duration)
-
-
 @torch.no_grad()
 def saliency_curves(saliency_scores: Tensor, video_mask: Tensor) -> list[np.ndarray]:
     """Scores (B, L) of the clips that exist under ``video_mask`` (B, L), as B float32 arrays.

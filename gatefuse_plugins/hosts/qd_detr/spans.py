@@ -15,12 +15,6 @@ def span_cxw_to_xx(spans: Tensor) -> Tensor:
     return torch.stack([center - 0.5 * width, center + 0.5 * width], dim=-1)
 
 
-def span_xx_to_cxw(spans: Tensor) -> Tensor:
-    """(..., 2) rows of (start, end) -> (..., 2) rows of (center, width), in the same unit."""
-    start, end = spans.unbind(-1)
-    return torch.stack([(start + end) * 0.5, end - start], dim=-1)
-
-
 def temporal_iou(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Intersection over union, and union, of spans (..., 2) as (start, end); leading dimensions broadcast.
 

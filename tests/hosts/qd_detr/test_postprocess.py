@@ -18,7 +18,6 @@ from gatefuse_plugins.hosts.qd_detr.nms import temporal_nms
 from gatefuse_plugins.hosts.qd_detr.postprocess import (
     PostProcessor,
     build_postprocessor,
-    postprocess_moments,
     saliency_curves,
 )
 
@@ -36,7 +35,7 @@ def sample(*windows: tuple[float, float, float], duration: float) -> tuple[Tenso
 
 def test_sorted_clipped_to_the_duration_and_rounded_to_clips() -> None:
     batch = sample((-3.0, 4.9, 0.25), (11.2, 40.0, 0.75), (7.1, 10.8, 0.5), duration=30.0)
-    (windows,) = postprocess_moments(*batch)
+    (windows,) = PostProcessor()(*batch)
     np.testing.assert_array_equal(windows, [[12, 30, 0.75], [8, 10, 0.5], [0, 4, 0.25]])
     (unsorted,) = PostProcessor(sort=False, clip_length=5.0)(*batch)
     np.testing.assert_array_equal(unsorted, [[0, 5, 0.25], [10, 30, 0.75], [5, 10, 0.5]])
@@ -45,12 +44,12 @@ def test_sorted_clipped_to_the_duration_and_rounded_to_clips() -> None:
 
 
 def test_equal_scores_keep_the_order_of_the_queries() -> None:
-    (windows,) = postprocess_moments(*sample((2, 4, 0.5), (6, 8, 0.9), (0, 2, 0.5), (8, 10, 0.5), duration=20.0))
+    (windows,) = PostProcessor()(*sample((2, 4, 0.5), (6, 8, 0.9), (0, 2, 0.5), (8, 10, 0.5), duration=20.0))
     assert windows[:, 0].tolist() == [6, 2, 0, 8]
 
 
 def test_windows_shorter_than_a_clip_or_reversed() -> None:
-    (windows,) = postprocess_moments(*sample((9.1, 10.9, 0.5), (16.0, 12.0, 0.4), duration=20.0))
+    (windows,) = PostProcessor()(*sample((9.1, 10.9, 0.5), (16.0, 12.0, 0.4), duration=20.0))
     np.testing.assert_array_equal(windows[:, :2], [[10, 10], [12, 16]])
 
 
@@ -91,7 +90,7 @@ def test_a_window_that_is_not_valid_suppresses_nothing() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_any_precision_gives_finite_multiples_of_a_clip(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    found = postprocess_moments(
+    found = PostProcessor()(
         torch.randn(3, 5, 2, dtype=dtype), torch.rand(3, 5, 2).to(dtype), torch.tensor([9.0, 1, 150])
     )
     assert [windows.dtype for windows in found] == [np.float64] * 3
@@ -102,7 +101,7 @@ def test_bad_predictions_and_options_are_named() -> None:
     logits, spans = torch.randn(3, 4, 2), torch.rand(3, 4, 2)
     spans[1, 2] = float("nan")
     with pytest.raises(GatefuseError, match=r"predictions of sample 1 of the batch \(1 in all\)"):
-        postprocess_moments(logits, spans, torch.full((3,), 150.0))
+        PostProcessor()(logits, spans, torch.full((3,), 150.0))
     with pytest.raises(ConfigError, match="clip_length=0; expected seconds above 0; .*did you mean 'center'"):
         PostProcessor(clip_length=0, move_window_method="centre")
     with pytest.raises(ConfigError, match="'nms_threshold' is no option; did you mean 'nms_thd'"):

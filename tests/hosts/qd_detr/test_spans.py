@@ -8,16 +8,13 @@ import torch
 from gatefuse_plugins.hosts.qd_detr.spans import (
     generalized_temporal_iou,
     span_cxw_to_xx,
-    span_xx_to_cxw,
     temporal_iou,
 )
 
 
-def test_forms_by_hand_and_there_and_back() -> None:
-    ends = torch.tensor([[0.0, 1.0], [0.2, 0.4]])
-    torch.testing.assert_close(span_xx_to_cxw(ends), torch.tensor([[0.5, 1.0], [0.3, 0.2]]))
-    spans = torch.rand(3, 4, 2)
-    torch.testing.assert_close(span_xx_to_cxw(span_cxw_to_xx(spans)), spans)
+def test_ends_of_spans_by_hand() -> None:
+    spans = torch.tensor([[[0.5, 1.0], [0.3, 0.2]]])
+    torch.testing.assert_close(span_cxw_to_xx(spans), torch.tensor([[[0.0, 1.0], [0.2, 0.4]]]))
 
 
 def test_overlaps_by_hand_for_all_pairs() -> None:

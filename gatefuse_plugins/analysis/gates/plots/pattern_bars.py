@@ -21,6 +21,9 @@ from gatefuse_plugins.analysis.gates.plots.style import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_LONGEST = 22
+"""Characters of a name under an axis."""
+
 
 @literal
 def extremes_figure(patterns: ActivationPatterns) -> Figure:
@@ -89,5 +92,5 @@ def _count(patterns: ActivationPatterns) -> str:
     return f"{len(patterns.sample_ids):,} samples · dotted: neutral value"
 
 
-def _short(text: str, most: int = 22) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
