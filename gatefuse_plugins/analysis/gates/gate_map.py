@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gatefuse_plugins.analysis.gates.gallery_ranks import rank_gallery
@@ -23,22 +22,11 @@ THUMBNAIL = 128
 
 
 @dataclass(frozen=True)
-class TokenMap:
+class TokenMap(TokenSignal):
     """One signal over the places of the image.
 
-    Attributes:
-        name: dotted name of the tap; of the fusion for the kind ``change``.
-        kind: of the tap; ``change`` for mean over channels of |fused - image|.
-        neutral: the value at which the caption changes nothing (0 where ``distance``).
-        values: (H, W), channels averaged, without CLS token; (1, 1) where one value is for the whole image.
-        distance: averaged were |value - neutral|, for values on both sides of neutral would cancel out.
+    Its ``values`` are (H, W), without CLS token; (1, 1) where one value is for the whole image.
     """
-
-    name: str
-    kind: str
-    neutral: float
-    values: NDArray[np.float64]
-    distance: bool
 
     @property
     def whole(self) -> bool:
@@ -152,7 +140,7 @@ def _token_map(signal: TokenSignal, grid: tuple[int, int] | None) -> TokenMap:
     count = len(signal.values)
     height, width = (1, 1) if count == 1 else token_grid(count, grid)
     placed = signal.values[count - height * width :].reshape(height, width)
-    return TokenMap(signal.name, signal.kind, 0.0 if signal.distance else signal.neutral, placed, signal.distance)
+    return TokenMap(**{**vars(signal), "values": placed})
 
 
 def add_retrievals(

@@ -31,7 +31,7 @@ class TokenSignal:
     Attributes:
         name: dotted name of the tap; of the fusion for a ``CHANGE``.
         kind: of the tap, or ``CHANGE``.
-        neutral: the value at which the context changes nothing.
+        neutral: the value at which the context changes nothing; 0 where ``distance``.
         values: (L,), or (1,) where one value is for all tokens; channels averaged.
         distance: averaged were |value - neutral|, for values on both sides of neutral would cancel out.
     """
@@ -108,7 +108,8 @@ def _signal(found: TapValues) -> TokenSignal:
     one_sided = tap.neutral in (tap.low, tap.high)
     distance = values.shape[1] > 1 and not one_sided
     figures = np.abs(values - tap.neutral) if distance else values
-    return TokenSignal(found.name, tap.kind, tap.neutral, figures.mean(axis=1), distance)
+    neutral = 0.0 if distance else tap.neutral
+    return TokenSignal(found.name, tap.kind, neutral, figures.mean(axis=1), distance)
 
 
 def token_grid(count: int, grid: tuple[int, int] | None = None) -> tuple[int, int]:
