@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from gatefuse_plugins.data.base_annotations import Annotations, check_choice, log_notes
 from gatefuse_plugins.data.base_faults import Faults
+from gatefuse_plugins.data.collate import BatchedDataset
 from gatefuse_plugins.data.feature_cache import FeatureCache
 from gatefuse_plugins.data.images import missing_files, read_image
 from gatefuse_plugins.data.transforms import build_transform
@@ -25,7 +25,7 @@ ROLES = ("train", "eval")
 Transform = Callable[[Image.Image], Tensor] | Sequence[Mapping[str, Any]]
 
 
-class ComposedRetrievalDataset(Dataset[dict[str, Any]], ABC):
+class ComposedRetrievalDataset(BatchedDataset):
     """Queries (reference image + caption) and the images they search.
 
     Role ``train``: item i is query i; a batch holds ``reference`` and ``target``, ``caption`` (list[str]) and
@@ -55,6 +55,7 @@ class ComposedRetrievalDataset(Dataset[dict[str, Any]], ABC):
     ) -> None:
         check_choice("role", role, ROLES)
         self.annotations, self.role = annotations, role
+        self.subject = f"{annotations.identity['name']} {annotations.identity['split']}"
         self.transform = transform if transform is None or callable(transform) else build_transform(transform)
         self.features = None if features is None else FeatureCache.open(features)
         self.cluster = annotations.cluster if role == "train" else None
@@ -64,11 +65,6 @@ class ComposedRetrievalDataset(Dataset[dict[str, Any]], ABC):
             raise DataError(f"{self.subject}: queries have no targets, so role='train' is impossible; use role='eval'")
         self._check_pictures()
         log_notes(annotations)
-
-    @property
-    def subject(self) -> str:
-        """Name and split, for messages."""
-        return f"{self.annotations.identity['name']} {self.annotations.identity['split']}"
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -89,15 +85,9 @@ class ComposedRetrievalDataset(Dataset[dict[str, Any]], ABC):
         queries = len(self.annotations.captions)
         return queries if self.role == "train" else len(self.annotations.gallery) + queries
 
-    def __getitem__(self, index: int | Sequence[int]) -> dict[str, Any]:
-        """The batch of one index, or of several."""
-        return self.__getitems__([index] if isinstance(index, (int, np.integer)) else index)
-
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
         """One collated batch, in the order of ``indices`` (gallery before queries)."""
-        rows = np.asarray(indices, dtype=np.int64)
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(self):
-            raise IndexError(f"{self.subject}: indices must be 0..{len(self) - 1} and at least one, got {indices}")
+        rows = self.rows_of(indices)
         found, gallery_size = self.annotations, len(self.annotations.gallery)
         if self.role == "train":
             reference, target = found.reference[rows], found.target[rows]

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from gatefuse_plugins.data.base_faults import Faults
+from gatefuse_plugins.data.collate import BatchedDataset
 from gatefuse_plugins.data.moments.batching import BatchBuilder, Sample
 from gatefuse_plugins.data.moments.labels import SaliencyLabels, drop_tokens
 from gatefuse_plugins.data.moments.records import MomentAnnotations
 from gatefuse_plugins.errors import DataError
 
 
-class MomentBatches(Dataset[dict[str, Any]], ABC):
+class MomentBatches(BatchedDataset):
     """Items of a moment-retrieval set; :class:`MomentDataset` says what a batch holds.
 
     Attributes:
@@ -27,7 +27,6 @@ class MomentBatches(Dataset[dict[str, Any]], ABC):
         clip_tolerance: clips by which features may differ from what the annotation states.
         load_labels: batches hold labels.
         text_drop_ratio: part of the tokens that is zeroed.
-        subject: name and split, for messages.
     """
 
     annotations: MomentAnnotations
@@ -35,7 +34,6 @@ class MomentBatches(Dataset[dict[str, Any]], ABC):
     clip_tolerance: int
     load_labels: bool
     text_drop_ratio: float
-    subject: str
 
     @abstractmethod
     def expected_clips(self, record: dict[str, Any]) -> float:
@@ -52,15 +50,9 @@ class MomentBatches(Dataset[dict[str, Any]], ABC):
     def __len__(self) -> int:
         return len(self.annotations.records)
 
-    def __getitem__(self, index: int | Sequence[int]) -> dict[str, Any]:
-        """The batch of one index, or of several."""
-        return self.__getitems__([index] if isinstance(index, (int, np.integer)) else index)
-
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
         """One collated batch, in the order of ``indices``."""
-        rows = np.asarray(indices, dtype=np.int64)
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(self):
-            raise IndexError(f"{self.subject}: indices must be 0..{len(self) - 1} and at least one, got {indices}")
+        rows = self.rows_of(indices)
         faults = Faults()
         samples: list[Sample] = []
         for row in rows:

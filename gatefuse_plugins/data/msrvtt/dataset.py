@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import print_log
-from torch.utils.data import Dataset
 
 from gatefuse_plugins.data.base import ROLES
 from gatefuse_plugins.data.base_annotations import check_choice
 from gatefuse_plugins.data.base_faults import Faults
+from gatefuse_plugins.data.collate import BatchedDataset
 from gatefuse_plugins.data.msrvtt.annotations import SPLITS, ClipAnnotations, read_msrvtt
 from gatefuse_plugins.data.msrvtt.audio import AST_MEAN, AST_STD, AudioSettings
 from gatefuse_plugins.data.msrvtt.clips import ClipReader
@@ -25,7 +25,7 @@ from gatefuse_plugins.registry import DATASETS
 
 
 @DATASETS.register_module()
-class MSRVTTDataset(Dataset[dict[str, Any]]):
+class MSRVTTDataset(BatchedDataset):
     """Captioned clips with sound; ``__getitems__`` gives whole batches, named as the host AVIGATE takes them.
 
     Role ``train``: item i is caption i. A batch holds ``video`` (B, F, 3, S, S) float32, normalised as CLIP's, zeros at
@@ -86,6 +86,7 @@ class MSRVTTDataset(Dataset[dict[str, Any]]):
             raise ConfigError(f"{num_frames=} and {frame_size=} must be at least 1")
         self.role, self.data_root = role, Path(data_root)
         self.annotations = self._read(split, val_videos)
+        self.subject = f"{self.annotations.identity['name']} {self.annotations.identity['split']}"
         settings = AudioSettings(sample_rate, num_mel_bins, audio_length, frame_shift, audio_mean, audio_std)
         videos, audio = {}, {}
         if not annotations_only:
@@ -94,11 +95,6 @@ class MSRVTTDataset(Dataset[dict[str, Any]]):
         self.clips = ClipReader(videos, audio, num_frames, frame_size, settings if use_audio else None, keep_in_memory)
         for note in self.notes:
             print_log(f"{self.subject}: {note}", logger="current")
-
-    @property
-    def subject(self) -> str:
-        """Name and split, for messages."""
-        return f"{self.annotations.identity['name']} {self.annotations.identity['split']}"
 
     @property
     def notes(self) -> list[str]:
@@ -124,15 +120,9 @@ class MSRVTTDataset(Dataset[dict[str, Any]]):
         captions = len(self.annotations.captions)
         return captions if self.role == "train" else len(self.annotations.videos) + captions
 
-    def __getitem__(self, index: int | Sequence[int]) -> dict[str, Any]:
-        """The batch of one index, or of several."""
-        return self.__getitems__([index] if isinstance(index, (int, np.integer)) else index)
-
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
         """One collated batch, in the order of ``indices`` (videos before texts)."""
-        rows = np.asarray(indices, dtype=np.int64)
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(self):
-            raise IndexError(f"{self.subject}: indices must be 0..{len(self) - 1} and at least one, got {indices}")
+        rows = self.rows_of(indices)
         found, gallery_size = self.annotations, len(self.annotations.videos)
         if self.role == "train":
             target = found.target[rows]
