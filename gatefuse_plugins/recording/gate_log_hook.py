@@ -18,7 +18,14 @@ from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.jsonlines import entry_of, to_line
-from gatefuse_plugins.recording.log_parts import LogPart, check_log_path, join_parts
+from gatefuse_plugins.recording.log_parts import (
+    LogPart,
+    check_count,
+    check_log_path,
+    join_parts,
+    log_path,
+    samples_to_log,
+)
 from gatefuse_plugins.recording.recorder import record_gates
 from gatefuse_plugins.recording.recording import GateRecording
 from gatefuse_plugins.recording.storage import GateStoreWriter
@@ -49,8 +56,7 @@ class GateLogHook(Hook):
     priority = "VERY_HIGH"
 
     def __init__(self, folder: str, split: str = "test", sample_count: int = -1, save_path: str | None = None) -> None:
-        if sample_count == 0 or sample_count < -1:
-            raise ConfigError(f"gate log sample_count {sample_count}: expected 1 or more, or -1 for all samples")
+        check_count(sample_count, "gate log sample_count")
         self.folder, self.split, self.sample_count, self.save_path = folder, split, sample_count, save_path
         self._scope = contextlib.ExitStack()
         self._gates: GateRecording | None = None
@@ -58,7 +64,7 @@ class GateLogHook(Hook):
         self._store: GateStoreWriter | None = None
         self._info: Mapping[str, Any] = {}
         self._gating: str | None = None
-        self._limit, self._logged = 0, 0
+        self._path, self._limit, self._logged = Path(), 0, 0
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Attach to the gates, if there are any."""
@@ -77,9 +83,8 @@ class GateLogHook(Hook):
                 " tools/analyze_gates.py records each video with its caption"
             )
             return
-        size = len(rows)
-        self._limit = size if self.sample_count == -1 else min(self.sample_count, size)
-        path = self._path()
+        self._limit = samples_to_log(self.sample_count, len(rows))
+        self._path = path = log_path(self.folder, self.split, self.sample_count, len(rows), self.save_path)
         if path.suffix == ".jsonl":
             self._part = LogPart(path, get_rank())
         else:
@@ -112,9 +117,9 @@ class GateLogHook(Hook):
             part.close()
             barrier()  # every rank's part is whole
             if is_main_process():
-                join_parts(self._path(), get_world_size(), write=bool(logged))
+                join_parts(self._path, get_world_size(), write=bool(logged))
         if logged:
-            runner.logger.info(f"gates of {min(int(logged), self._limit)} samples written to {self._path()}")
+            runner.logger.info(f"gates of {min(int(logged), self._limit)} samples written to {self._path}")
         else:
             runner.logger.info(
                 "--gate-log: no gate gave values per sample in a forward of the model; nothing is logged"
@@ -132,10 +137,6 @@ class GateLogHook(Hook):
         if self._part is not None:
             for (at, row), (qid, vid) in zip(wanted, names, strict=True):
                 self._part.add(row, to_line(entry_of(values, at, qid, vid, self._gating)))
-
-    def _path(self) -> Path:
-        count = "all" if self.sample_count == -1 else str(self._limit)
-        return Path(self.save_path or Path(self.folder) / f"gate_logs_{self.split}_N{count}.jsonl")
 
 
 def requested_gate_log(args: argparse.Namespace, cfg: Config) -> GateLogHook | None:

@@ -19,9 +19,11 @@ class LogPart:
             self._stream = open(path, "wb")  # noqa: SIM115  closed in close()
         except OSError as error:
             raise DataError(f"{log}: the gate log cannot be written there ({error.strerror})") from error
+        self.lines = 0
 
     def add(self, row: int, line: str) -> None:
         self._stream.write(b"%d\t%s\n" % (row, line.encode()))
+        self.lines += 1
 
     def close(self) -> None:
         self._stream.close()
@@ -75,3 +77,20 @@ def check_log_path(path: str | Path, flag: str = "--gate-save-path") -> None:
                 f"{flag} {target}: {folder} holds the gates of an earlier evaluation, and those of two checkpoints"
                 " would be mixed up; name another folder, or remove this one"
             )
+
+
+def samples_to_log(count: int, size: int) -> int:
+    """How many of ``size`` samples a log of the first ``count`` holds; -1: all."""
+    return size if count == -1 else min(count, size)
+
+
+def log_path(folder: str | Path, split: str, count: int, size: int, given: str | Path | None = None) -> Path:
+    """``given``, or ``gate_logs_{split}_N{count}.jsonl`` in ``folder`` as QD-DETR-exp names it; ``all`` for -1."""
+    name = f"gate_logs_{split}_N{'all' if count == -1 else samples_to_log(count, size)}.jsonl"
+    return Path(given or Path(folder) / name)
+
+
+def check_count(count: int, flag: str) -> None:
+    """ConfigError unless ``count`` is -1 or from 1."""
+    if count == 0 or count < -1:
+        raise ConfigError(f"{flag} {count}: expected 1 or more, or -1 for all samples")

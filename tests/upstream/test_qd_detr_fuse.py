@@ -121,3 +121,13 @@ def test_gate_store_errors_and_models_without_gates(tmp_path: Path) -> None:
     with logging_gates(attached({"type": "Concat"}), Data, options(tmp_path / "none", gate_log=True)):
         pass
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.filterwarnings("ignore:record_gates. no value passed")
+def test_an_evaluation_that_ran_no_gate_leaves_no_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("gatefuse_plugins.upstream.qd_detr.gate_log.print_log", lambda text, _: said.append(text))
+    with logging_gates(attached(AVIGATE), Data, options(tmp_path, gate_log=True)):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert said == ["--gate_log: no gate gave values per sample in a forward of the model; nothing is logged"]

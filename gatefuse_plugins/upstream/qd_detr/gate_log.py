@@ -10,10 +10,16 @@ from typing import Any
 from mmengine.logging import print_log
 from torch import nn
 
-from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
 from gatefuse_plugins.recording.jsonlines import entry_of, to_line
-from gatefuse_plugins.recording.log_parts import LogPart, check_log_path, join_parts
+from gatefuse_plugins.recording.log_parts import (
+    LogPart,
+    check_count,
+    check_log_path,
+    join_parts,
+    log_path,
+    samples_to_log,
+)
 from gatefuse_plugins.recording.recorder import record_gates
 from gatefuse_plugins.recording.storage import GateStoreWriter
 from gatefuse_plugins.recording.value_sinks import TapValues, ValuesSink
@@ -43,15 +49,14 @@ def write_gates(
         ConfigError: ``count`` is neither -1 nor from 1.
         DataError: the log cannot be written there.
     """
-    if count == 0 or count < -1:
-        raise ConfigError(f"--gate_sample_count {count}: expected 1 or more, or -1 for all samples")
+    check_count(count, "--gate_sample_count")
     taps = fusion_taps(model)
     if not taps:
         print_log(f"--gate_log: {type(model).__name__} has no gates; nothing is logged", "current")
         yield
         return
-    limit = len(samples) if count == -1 else min(count, len(samples))
-    log = Path(path or Path(folder) / f"gate_logs_{split}_N{'all' if count == -1 else limit}.jsonl")
+    limit = samples_to_log(count, len(samples))
+    log = log_path(folder, split, count, len(samples), path)
     check_log_path(log, "--gate_save_path")
     logged = 0
     with contextlib.ExitStack() as scope:
@@ -67,12 +72,15 @@ def write_gates(
         sink = ValuesSink(take, half=log.suffix != ".jsonl")
         with record_gates(model, list(taps), reduce="moments", sinks=[sink]):
             yield
-    print_log(f"gates of {logged} samples written to {log}", "current")
+    if logged:
+        print_log(f"gates of {logged} samples written to {log}", "current")
+    else:
+        print_log("--gate_log: no gate gave values per sample in a forward of the model; nothing is logged", "current")
 
 
 def _lines(scope: contextlib.ExitStack, log: Path, model: nn.Module, samples: Sequence[Mapping[str, Any]]) -> Any:
     part, gating = LogPart(log, 0), gating_type(model)
-    scope.callback(join_parts, log, 1)
+    scope.callback(lambda: join_parts(log, 1, write=part.lines > 0))
     scope.callback(part.close)
 
     def take(rows: list[int], values: list[TapValues]) -> None:
