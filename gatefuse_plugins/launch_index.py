@@ -11,7 +11,8 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from gatefuse_plugins.checkpoints.reader import Checkpoint
-from gatefuse_plugins.data.cache_builder import module_digest, progress_bar
+from gatefuse_plugins.data.cache_builder import module_digest
+from gatefuse_plugins.data.progress import progress_bar
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import file_digest
 from gatefuse_plugins.hosts.blip2_cir.network import ComposedRetrievalNetwork

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from gatefuse_plugins.data.base_faults import capped_list
-from gatefuse_plugins.data.cache_builder import progress_bar
 from gatefuse_plugins.data.checker import CLIP_KIND, IMAGE_KINDS, KINDS, CheckReport, check_dataset
+from gatefuse_plugins.data.progress import progress_bar
 from gatefuse_plugins.errors import GatefuseError
 from gatefuse_plugins.files import write_json
 

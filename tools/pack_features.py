@@ -14,11 +14,11 @@ from pathlib import Path
 from rich.console import Console
 
 from gatefuse_plugins.data.base_faults import Faults
-from gatefuse_plugins.data.cache_builder import progress_bar
 from gatefuse_plugins.data.moments import pack_folder, verify_store
 from gatefuse_plugins.data.moments.packing import DTYPES
 from gatefuse_plugins.data.moments.places import LAYOUTS, family_folders
 from gatefuse_plugins.data.moments.sources import FeatureSource
+from gatefuse_plugins.data.progress import progress_bar
 from gatefuse_plugins.errors import ConfigError, DataError, suggestion
 
 

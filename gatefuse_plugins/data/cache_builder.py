@@ -7,11 +7,10 @@ build gives the bytes of an uninterrupted one.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,13 @@ from gatefuse_plugins.data.base_faults import Faults
 from gatefuse_plugins.data.cache_builder_images import ImageBatch, hash_images, image_batches
 from gatefuse_plugins.data.cache_builder_store import RowStore
 from gatefuse_plugins.data.feature_cache import FORMAT, HEADER_FILE
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.data.transforms import build_transform, transform_key
 from gatefuse_plugins.errors import ConfigError, DataError
 from gatefuse_plugins.files import exclusive, write_json
 
 DTYPES = ("float16", "float32")
 DISK_RESERVE = 64 * 2**20  # for the indices, and so that a build never fills the disk to the last byte
-
-Progress = Callable[[int, int], None]
 
 
 def module_digest(module: nn.Module) -> str:
@@ -42,18 +40,6 @@ def module_digest(module: nn.Module) -> str:
         # viewed as bytes, since numpy has no bfloat16
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
-    """A rich progress bar, as the ``progress`` callback of :func:`build_feature_cache`; unseen until its first call."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with RichProgress(*columns) as bar:
-        task = bar.add_task(title, total=None, visible=False)  # where all is there already, nothing is to be shown
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 
 
 def build_feature_cache(

@@ -11,8 +11,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import barrier, is_main_process
 from torch import nn
 
-from gatefuse_plugins.data.cache_builder import module_digest, progress_bar
+from gatefuse_plugins.data.cache_builder import module_digest
 from gatefuse_plugins.data.msrvtt.features import build_clip_features
+from gatefuse_plugins.data.progress import progress_bar
 from gatefuse_plugins.errors import CheckpointError, ConfigError, suggestion
 from gatefuse_plugins.registry import DATASETS, MODELS
 

@@ -15,7 +15,8 @@ from mmengine.logging import print_log
 from safetensors.torch import save
 
 from gatefuse_plugins.config.signatures import parameters_of
-from gatefuse_plugins.data.cache_builder import build_feature_cache, module_digest, progress_bar
+from gatefuse_plugins.data.cache_builder import build_feature_cache, module_digest
+from gatefuse_plugins.data.progress import progress_bar
 from gatefuse_plugins.engine.data_kinds import data_kind
 from gatefuse_plugins.engine.pretrain_vision import load_or_pretrain
 from gatefuse_plugins.errors import CheckpointError, ConfigError

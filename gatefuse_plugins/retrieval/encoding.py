@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from gatefuse_plugins.data.base import ComposedRetrievalDataset
-from gatefuse_plugins.data.cache_builder import Progress
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.retrieval.kinds import kind_of
 from gatefuse_plugins.retrieval.vectors import GalleryVectors

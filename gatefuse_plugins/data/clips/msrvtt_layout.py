@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ from gatefuse_plugins.data.clips.store import ATTRIBUTES, make_set
 from gatefuse_plugins.data.clips.synthesis import synthesise
 from gatefuse_plugins.data.events.features import stream
 from gatefuse_plugins.data.msrvtt.places import CAPTION_FILE, TEST_FILE, TRAIN_FILE
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.files import atomic_writer, write_json
-
-Progress = Callable[[int, int], None]
 
 _COLUMNS = ("key", "vid_key", "video_id", "sentence")
 

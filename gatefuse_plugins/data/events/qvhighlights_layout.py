@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from gatefuse_plugins.data.events.config import CLIP_SECONDS, EventSetConfig
 from gatefuse_plugins.data.events.features import EventFeatures, stream
 from gatefuse_plugins.data.events.queries import Query, annotate, draw_queries
-from gatefuse_plugins.data.events.store import OFF_TOPIC, Progress, make_set, write_lines
+from gatefuse_plugins.data.events.store import OFF_TOPIC, make_set, write_lines
 from gatefuse_plugins.data.events.timeline import SOUNDTRACKS, EventVideo, draw_palette, draw_video
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import write_json
 

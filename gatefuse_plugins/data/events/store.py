@@ -17,7 +17,7 @@ GENERATOR_VERSION = 1
 
 OFF_TOPIC = "off_topic.json"
 
-Progress = Callable[[int, int], None]
+
 """Called with (videos written, videos in all)."""
 
 

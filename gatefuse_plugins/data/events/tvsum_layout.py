@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from gatefuse_plugins.data.events.config import EventSetConfig
 from gatefuse_plugins.data.events.features import EventFeatures, stream
 from gatefuse_plugins.data.events.queries import heard, seen
-from gatefuse_plugins.data.events.store import OFF_TOPIC, Progress, make_set, write_lines
+from gatefuse_plugins.data.events.store import OFF_TOPIC, make_set, write_lines
 from gatefuse_plugins.data.events.timeline import SOUNDTRACKS, EventVideo, Palette, draw_palette, draw_video
 from gatefuse_plugins.data.events.vocabulary import ACTIONS, DOMAIN_TITLES, SOUNDS, SUBJECTS
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.files import write_json
 
 SPLITS = ("train", "val")

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gatefuse_plugins.data.base_faults import Faults
-from gatefuse_plugins.data.moments.checking_sources import Progress, SourceCounts, check_source, stray_files
+from gatefuse_plugins.data.moments.checking_sources import SourceCounts, check_source, stray_files
 from gatefuse_plugins.data.moments.packed import HEADER_FILE
 from gatefuse_plugins.data.moments.packing import verify_store
 from gatefuse_plugins.data.moments.places import LAYOUTS, annotation_file, family_folders
 from gatefuse_plugins.data.moments.records import MomentAnnotations, read_qvhighlights, read_tvsum
 from gatefuse_plugins.data.moments.sources import FeatureSource
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.errors import DataError
 
 CLIP_SECONDS = 2.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,8 @@ from pathlib import Path
 from gatefuse_plugins.data.base_faults import Faults
 from gatefuse_plugins.data.moments.base import CLIP_TOLERANCE
 from gatefuse_plugins.data.moments.sources import FeatureSource
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.errors import DataError
-
-Progress = Callable[[int, int], None]
 
 _NUM_THREADS = 4
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +12,12 @@ from gatefuse_plugins.data.base_faults import Faults
 from gatefuse_plugins.data.moments.packed import PackedFeatures, stamp_of
 from gatefuse_plugins.data.moments.packing_store import checksum, open_store
 from gatefuse_plugins.data.moments.sources import FeatureSource, row_norms
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.files import exclusive
 
 DTYPES = ("float16", "float32")
 _BATCH_ITEMS = 64
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass

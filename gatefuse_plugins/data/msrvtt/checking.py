@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +12,8 @@ from gatefuse_plugins.data.msrvtt.annotations import read_msrvtt
 from gatefuse_plugins.data.msrvtt.audio import AudioSettings, read_waveform
 from gatefuse_plugins.data.msrvtt.frames import read_frames
 from gatefuse_plugins.data.msrvtt.places import locate_audio, locate_videos, video_places
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.errors import DataError
-
-Progress = Callable[[int, int], None]
 
 CHECKED_SPLITS = ("train", "test")  # validation is a part of train
 

@@ -6,9 +6,10 @@ import random
 from pathlib import Path
 from typing import Any
 
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.data.scenes.clusters import SceneQuery, SceneSplit, make_split
 from gatefuse_plugins.data.scenes.config import SceneSetConfig
-from gatefuse_plugins.data.scenes.store import Progress, make_set
+from gatefuse_plugins.data.scenes.store import make_set
 from gatefuse_plugins.data.scenes.vocabulary import Scene
 from gatefuse_plugins.files import write_json
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gatefuse_plugins.data.base_annotations import MARKER
 from gatefuse_plugins.data.embedded_set import set_digest, verified_identity
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.data.scenes.config import SceneSetConfig
 from gatefuse_plugins.data.scenes.rendering import render, save_png
 from gatefuse_plugins.data.scenes.vocabulary import COLOUR_NAMES, SHAPES, SIZES, Scene, scene_attributes
@@ -25,7 +26,7 @@ ATTRIBUTES = "attributes.npz"
 _DRAFT_MARKER = "gatefuse_dataset.draft.json"
 _RENDER_CHUNK = 1000
 
-Progress = Callable[[int, int], None]
+
 """Called with (images written, images in all)."""
 
 
