@@ -13,8 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.hosts.distributed import unwrapped
-from gatefuse_plugins.recording.moments import wide_dtype
 from gatefuse_plugins.recording.recorder import find_taps
+from gatefuse_plugins.recording.running_moments import wide_dtype
 from gatefuse_plugins.recording.tap_hooks import tap_mask
 from gatefuse_plugins.registry import HOOKS
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.hosts.distributed import unwrapped
-from gatefuse_plugins.recording.moments import align_mask, wide_dtype
 from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps
+from gatefuse_plugins.recording.running_moments import align_mask, wide_dtype
 from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, warn_if_silent
 
 

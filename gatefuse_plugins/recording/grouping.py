@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from gatefuse_plugins.gates.tap import GateTap
-from gatefuse_plugins.recording.moments import combine
+from gatefuse_plugins.recording.running_moments import combine
 from gatefuse_plugins.recording.statistics import TapStatistics, distribution, figures
 from gatefuse_plugins.recording.subsample import Drawn
 
@@ -20,7 +20,7 @@ class TapShare:
     """What one rank knows of one tap, without the tap: it travels between processes.
 
     Attributes:
-        state: of :class:`~gatefuse_plugins.recording.moments.Moments`.
+        state: of :class:`~gatefuse_plugins.recording.running_moments.RunningMoments`.
         drawn: a subsample; ``None``: none was taken.
     """
 

@@ -18,8 +18,8 @@ from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
 from gatefuse_plugins.gates.tap import TAP_KINDS, GateTap
 from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.interventions import Intervention
-from gatefuse_plugins.recording.moments import Moments
 from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps
+from gatefuse_plugins.recording.running_moments import RunningMoments
 from gatefuse_plugins.recording.statistics import fetch_states, figures
 from gatefuse_plugins.recording.tap_hooks import refuse_compiled, tap_mask, warn_if_silent
 
@@ -38,7 +38,7 @@ class InterventionScope:
         reasons = {name: intervention.refusal(name, tap) for name, tap in chosen.items()}
         self.refused = {name: reason for name, reason in reasons.items() if reason is not None}
         self.taps = {name: tap for name, tap in chosen.items() if name not in self.refused}
-        self._moved = {name: Moments() for name in self.taps}
+        self._moved = {name: RunningMoments() for name in self.taps}
 
     def act(self, name: str, value: Tensor, mask: Tensor | None) -> Tensor:
         """The value that acts instead of ``value``."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.recording.gate_profile import GateProfile
-from gatefuse_plugins.recording.moments import align_mask
+from gatefuse_plugins.recording.running_moments import align_mask
 
 WITHOUT_OPENING = ("shift", "delta")
 """Kinds that give a direction and no opening."""

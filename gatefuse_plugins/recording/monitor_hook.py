@@ -14,9 +14,9 @@ from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.changes import record_changes
 from gatefuse_plugins.recording.health import CAUSES, GateThresholds, diagnose
-from gatefuse_plugins.recording.moments import Moments
 from gatefuse_plugins.recording.recorder import EVERYTHING, find_taps, record_gates
 from gatefuse_plugins.recording.recording import GateRecording
+from gatefuse_plugins.recording.running_moments import RunningMoments
 from gatefuse_plugins.recording.statistics import fetch_states, figures
 from gatefuse_plugins.registry import HOOKS
 
@@ -83,7 +83,7 @@ class GateMonitorHook(Hook):
         self._enabled = True
         self._scope = contextlib.ExitStack()
         self._gates: GateRecording | None = None
-        self._changes: dict[str, Moments] = {}
+        self._changes: dict[str, RunningMoments] = {}
         self._streaks: dict[tuple[str, str], int] = {}
         self._said: set[tuple[str, str]] = set()
 

@@ -13,7 +13,7 @@ from gatefuse_plugins.errors import GatefuseError
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.recording.gate_profile import GateProfile
 from gatefuse_plugins.recording.interventions import Intervention
-from gatefuse_plugins.recording.moments import align_mask
+from gatefuse_plugins.recording.running_moments import align_mask
 from gatefuse_plugins.recording.tap_hooks import recomputing
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gatefuse_plugins.errors import ConfigError, GatefuseError
 from gatefuse_plugins.gates.tap import GateTap
-from gatefuse_plugins.recording.moments import Moments, sample_states
+from gatefuse_plugins.recording.running_moments import RunningMoments, sample_states
 from gatefuse_plugins.recording.statistics import SampleStatistics
 from gatefuse_plugins.recording.subsample import Subsample
 
@@ -51,7 +51,7 @@ class StatisticsSink(GateSink):
     """
 
     def __init__(self, taps: dict[str, GateTap], seed: Sequence[int] = (0,), whole: bool = True) -> None:
-        self.moments = {name: Moments(tap.low, tap.high) for name, tap in taps.items()}
+        self.moments = {name: RunningMoments(tap.low, tap.high) for name, tap in taps.items()}
         self.subsamples = {name: Subsample(seed=(*seed, at)) for at, name in enumerate(taps) if whole}
         self._whole = whole
         self._seen: Counter[str] = Counter()

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatefuse_plugins.recording.moments import Moments
+from gatefuse_plugins.recording.running_moments import RunningMoments
 from gatefuse_plugins.recording.subsample import Drawn, rank_error
 
 BINS = 64
@@ -99,7 +99,7 @@ class SampleStatistics:
 
 
 def figures(state: Sequence[float]) -> dict[str, Any]:
-    """``count, mean, std, minimum, maximum, saturated_low, saturated_high`` of a ``Moments.state`` on the host."""
+    """``count, mean, std, minimum, maximum, saturated_low, saturated_high`` of a ``RunningMoments.state``."""
     count, mean, m2, minimum, maximum, near_low, near_high = state
     if count == 0:
         empty = ("mean", "std", "minimum", "maximum", "saturated_low", "saturated_high")
@@ -147,7 +147,7 @@ def distribution(drawn: Sequence[tuple[Drawn, int]], low: float | None, high: fl
     }
 
 
-def fetch_states(moments: Mapping[str, Moments]) -> dict[str, list[float]]:
+def fetch_states(moments: Mapping[str, RunningMoments]) -> dict[str, list[float]]:
     """States of all accumulators that saw a value, brought to the host with one transfer for each device."""
     by_device: dict[torch.device, dict[str, Tensor]] = {}
     for name, moment in moments.items():

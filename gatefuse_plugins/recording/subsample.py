@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gatefuse_plugins.recording.moments import as_rows
+from gatefuse_plugins.recording.running_moments import as_rows
 
 CAPACITY = 8192
 

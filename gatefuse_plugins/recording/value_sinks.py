@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatefuse_plugins.gates.tap import GateTap
-from gatefuse_plugins.recording.moments import as_rows
+from gatefuse_plugins.recording.running_moments import as_rows
 from gatefuse_plugins.recording.sinks import GateSink, check_rows
 
 # Finite numbers above it would become infinite: the largest float16 and half a unit in its last place.

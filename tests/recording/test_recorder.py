@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from gatefuse_plugins.errors import GatefuseError, PatternError
 from gatefuse_plugins.gates.tap import GateTap
-from gatefuse_plugins.recording.moments import align_mask
 from gatefuse_plugins.recording.recorder import record_gates
+from gatefuse_plugins.recording.running_moments import align_mask
 
 
 class Gated(nn.Module):

@@ -11,8 +11,8 @@ from gated_models import Direct, Layered, gate_values
 from torch.utils.checkpoint import checkpoint
 
 from gatefuse_plugins.errors import ConfigError, DataError, GatefuseError
-from gatefuse_plugins.recording.moments import sample_states
 from gatefuse_plugins.recording.recorder import record_gates
+from gatefuse_plugins.recording.running_moments import sample_states
 from gatefuse_plugins.recording.statistics import BINS
 from gatefuse_plugins.recording.subsample import CAPACITY, Drawn, Subsample, merge_drawn, rank_error
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from gatefuse_plugins.analysis.gates.data import GateInfo
 from gatefuse_plugins.analysis.gates.summary_stream import TIME_BINS, GateStream
-from gatefuse_plugins.recording.moments import FIELDS
+from gatefuse_plugins.recording.running_moments import FIELDS
 from gatefuse_plugins.recording.statistics import BINS, TapStatistics, figures
 
 _DRAWN = (

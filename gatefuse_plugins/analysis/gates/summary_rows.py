@@ -13,7 +13,7 @@ _HALF_MAX = float(np.finfo(np.float16).max)
 def combine_rows(states: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
     """States (B, 7) of samples from those of their rows (rows, 7), sample b's from ``starts[b]`` on, at least one.
 
-    See :mod:`gatefuse_plugins.recording.moments` for the states and the way they are combined.
+    See :mod:`gatefuse_plugins.recording.running_moments` for the states and the way they are combined.
     """
     count, mean, m2, low, high, near_low, near_high = states.T
     total = np.add.reduceat(count, starts)

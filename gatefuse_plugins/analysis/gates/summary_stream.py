@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gatefuse_plugins.analysis.gates.summary_rows import as_half, combine_rows, mean_over_bins
-from gatefuse_plugins.recording.moments import Moments, combine, sample_states
+from gatefuse_plugins.recording.running_moments import RunningMoments, combine, sample_states
 from gatefuse_plugins.recording.statistics import BINS
 
 GRANULARITIES = ("none", "global", "clipwise", "elementwise", "headwise")
@@ -36,12 +36,12 @@ class GateStream:
     values that were stored as float16, are exact.
 
     Args:
-        low, high: of the gate's range; see :class:`~gatefuse_plugins.recording.moments.Moments`.
+        low, high: of the gate's range; see :class:`~gatefuse_plugins.recording.running_moments.RunningMoments`.
         samples: how many there will be.
     """
 
     def __init__(self, low: float | None, high: float | None, samples: int) -> None:
-        self.low, self.high, self._edges = low, high, Moments(low, high).edges
+        self.low, self.high, self._edges = low, high, RunningMoments(low, high).edges
         self.granularity = GRANULARITIES[0]
         self.states = np.tile(_EMPTY, (samples, 1))
         self.positions, self.sizes = np.zeros(samples, np.int64), np.zeros(samples, np.int64)

@@ -19,7 +19,7 @@ FIELDS = ("count", "mean", "m2", "minimum", "maximum", "near_low", "near_high")
 _EMPTY = (0.0, 0.0, 0.0, math.inf, -math.inf, 0.0, 0.0)
 
 
-class Moments:
+class RunningMoments:
     """Count, mean, second central moment, minimum, maximum, and how many values lie near each end of a range.
 
     Args:
