@@ -13,7 +13,7 @@ import argparse
 import sys
 
 from gatefuse_plugins.analysis.gates.intervention_options import INTERVENTIONS
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.launch import add_run_arguments
 from gatefuse_plugins.launch_analysis import launch_analysis
 
@@ -66,13 +66,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    try:
-        launch_analysis(parse_args())
-    except GatefuseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> int:
+    launch_analysis(args)
     return 0
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

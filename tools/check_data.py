@@ -2,7 +2,7 @@
 
 python tools/check_data.py {cirr,fashioniq,qvhighlights,tvsum,msrvtt} PATH [--json FILE] [--features DIR]
 
-Exit status: 0 where all is well, 1 where there are faults.
+Exit status 1 where there are faults.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.data.base_faults import capped_list
 from gatefuse_plugins.data.checker import CLIP_KIND, IMAGE_KINDS, KINDS, CheckReport, check_dataset
 from gatefuse_plugins.data.progress import progress_bar
-from gatefuse_plugins.errors import GatefuseError
 from gatefuse_plugins.files import write_json
 
 
@@ -80,18 +80,17 @@ def show(report: CheckReport, console: Console) -> None:
     console.print(faults)
 
 
-def main() -> int:
-    args = parse_args()
-    try:
-        with progress_bar("reading files") as progress:
-            report = check_dataset(args.kind, args.path, args.features, progress)
-    except GatefuseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> int:
+    with progress_bar("reading files") as progress:
+        report = check_dataset(args.kind, args.path, args.features, progress)
     show(report, Console())
     if args.json:
         write_json(args.json, report.to_dict())
     return 0 if report.ok else 1
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

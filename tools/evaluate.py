@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.evaluation.arrays import GalleryOrder
 from gatefuse_plugins.evaluation.moment_offline import read_submission_of, score_qvhighlights, score_tvsum
 from gatefuse_plugins.evaluation.offline import OfflineScore, score_cirr, score_fashioniq, score_msrvtt
@@ -47,7 +47,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--gallery", nargs="+", type=Path, help="image split files: the order of similarity columns")
     parser.add_argument("--clip-length", type=float, default=2.0, help="seconds of a clip (qvhighlights, tvsum)")
     parser.add_argument("--out", type=Path, help="write the metrics there as JSON")
-    parser.add_argument("--validate", action="store_true", help="only check submission files; exit 1 on faults")
+    parser.add_argument("--validate", action="store_true", help="only check submission files; exit status 1 on faults")
     args = parser.parse_args(argv)
     if args.benchmark != "msrvtt" and not args.annotations:
         parser.error(f"{args.benchmark} needs --annotations")
@@ -116,21 +116,20 @@ def write_score(path: Path, result: OfflineScore, predictions: Sequence[Path]) -
     write_json(path, fields | {"predictions": [str(file) for file in predictions]} | official)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> int:
     console = Console()
-    try:
-        if args.validate:
-            return validate(args, console)
-        result = score(args)
-    except GatefuseError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if args.validate:
+        return validate(args, console)
+    result = score(args)
     print_score(result, console)
     if args.out:
         write_score(args.out, result, args.predictions)
         console.print(f"written: {args.out}", markup=False)
     return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return run_tool(run, parse_args(argv))
 
 
 if __name__ == "__main__":

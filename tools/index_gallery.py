@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.launch_index import launch_index
 
 
@@ -31,15 +31,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    try:
-        index = launch_index(parse_args())
-    except GatefuseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> int:
+    index = launch_index(args)
     size = sum(file.stat().st_size for file in index.folder.iterdir()) / 2**20
     print(f"{index.folder}: {len(index.names)} {index.header['kind']}s indexed, {size:.1f} MiB")
     return 0
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

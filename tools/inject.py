@@ -4,7 +4,7 @@ python tools/inject.py --model-factory my_project.models:build --config configs/
 python tools/inject.py --model-factory my_project.models:build --config gates.py --plan --json
 
 The factory is called without arguments and returns the host. With ``--plan`` the host stays as it is; without, the
-rules are injected and taken out again. Exit status 0 where the rules fit, 2 where not.
+rules are injected and taken out again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 from torch import nn
 
 import gatefuse_plugins.plugins  # noqa: F401  registers gates and fusions
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
 from gatefuse_plugins.gates import gate_parameters
 from gatefuse_plugins.injection import eject, inject, injected_state, load_injection, plan_injection
@@ -77,6 +78,8 @@ def build_host(factory: str) -> nn.Module:
 
 
 def run(args: argparse.Namespace) -> int:
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))  # modules beside the working directory are found too
     import_modules(args.imports)
     try:
         rules = load_injection(args.config, args.cfg_options)
@@ -94,14 +97,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # modules beside the working directory are found too
-    try:
-        return run(args)
-    except (GatefuseError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_tool(run, parse_args(argv))
 
 
 if __name__ == "__main__":

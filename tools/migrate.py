@@ -22,7 +22,7 @@ from rich.console import Console
 import gatefuse_plugins.launch_setup  # noqa: F401  registers the hosts, quietens what their libraries print
 from gatefuse_plugins.checkpoints.migration.commands import COMMANDS
 from gatefuse_plugins.checkpoints.migration.start import STARTS
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -66,12 +66,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        return COMMANDS[args.command](args, Console())
-    except (GatefuseError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_tool(lambda args: COMMANDS[args.command](args, Console()), parse_args(argv))
 
 
 if __name__ == "__main__":

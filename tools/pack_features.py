@@ -2,7 +2,7 @@
 
 Every feature folder found under a known name below DATA_ROOT (or each one named by ``--folders MODALITY=PATH``)
 becomes a store ``DIR/NAME``; give DIR to the data set as ``packed``. Run again, it packs only what is new or changed.
-Exit status: 0 where all is well, 1 where files could not be packed or verified.
+Exit status 1 where files could not be packed or verified.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.data.base_faults import Faults
 from gatefuse_plugins.data.moments import pack_folder, verify_store
 from gatefuse_plugins.data.moments.packing import DTYPES
@@ -57,26 +58,25 @@ def sources_of(args: argparse.Namespace) -> list[FeatureSource]:
     return [FeatureSource.of(args.kind, modality, folder) for modality, folder in pairs]
 
 
-def main() -> int:
-    args = parse_args()
+def run(args: argparse.Namespace) -> int:
     console, faults = Console(), Faults()
-    try:
-        for source in sources_of(args):
-            with progress_bar(f"packing {source.folder.name}") as progress:
-                result = pack_folder(source, args.out, args.dtype, progress)
-            console.print(f"{result.folder}: {result.packed} packed, {result.unchanged} unchanged")
-            found = [result.faults]
-            if args.verify:
-                with progress_bar(f"verifying {source.folder.name}") as progress:
-                    found.append(verify_store(result.folder, progress))
-            for kind, items in ((kind, items) for each in found for kind, items in each.by_kind.items()):
-                faults.add(kind, *items)
-    except (ConfigError, DataError) as error:
-        console.print(f"[red]error:[/red] {error}", soft_wrap=True)
-        return 1
+    for source in sources_of(args):
+        with progress_bar(f"packing {source.folder.name}") as progress:
+            result = pack_folder(source, args.out, args.dtype, progress)
+        console.print(f"{result.folder}: {result.packed} packed, {result.unchanged} unchanged", markup=False)
+        found = [result.faults]
+        if args.verify:
+            with progress_bar(f"verifying {source.folder.name}") as progress:
+                found.append(verify_store(result.folder, progress))
+        for kind, items in ((kind, items) for each in found for kind, items in each.by_kind.items()):
+            faults.add(kind, *items)
     for line in faults.lines():
         console.print(line, soft_wrap=True, markup=False)
     return 1 if faults else 0
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ python tools/patch_upstream.py apply /path/to/QD-DETR             the plugin alo
 python tools/patch_upstream.py apply /path/to/QD-DETR --fix cpu --fix load
 python tools/patch_upstream.py revert /path/to/QD-DETR            the original bytes
 
-Known are QD-DETR, SPRC and AVIGATE at one commit each, by the hashes of their files. Exit status 0 where all is as
-asked, 1 where ``status`` finds a tree that cannot be patched, 2 on errors.
+Known are QD-DETR, SPRC and AVIGATE at one commit each, by the hashes of their files. Exit status 1 where ``status``
+finds a tree that cannot be patched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.upstream.changes import apply, revert
 from gatefuse_plugins.upstream.manifest import load_patch_sets
 from gatefuse_plugins.upstream.report import change_lines, state_lines, state_record
@@ -65,12 +65,7 @@ def show(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        return run(args)
-    except (GatefuseError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_tool(run, parse_args(argv))
 
 
 if __name__ == "__main__":

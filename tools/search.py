@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.launch_search import Answer, launch_search
 from gatefuse_plugins.retrieval import BACKENDS
 
@@ -46,19 +46,18 @@ def print_answer(answer: Answer, console: Console) -> None:
         console.print(f"note: {note}", markup=False)
 
 
-def main() -> int:
-    args = parse_args()
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # logs, which must not stand between JSON
-            answer = launch_search(args)
-    except GatefuseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> int:
+    with contextlib.redirect_stdout(sys.stderr):  # logs, which must not stand between JSON
+        answer = launch_search(args)
     if args.json:
         print(json.dumps(answer.as_dict(), indent=2, ensure_ascii=False))
     else:
         print_answer(answer, Console())
     return 0
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Check every registered fusion on random tokens: ``selfcheck.py [NAME ...] [--image-dim 768 --text-dim 768]``.
 
 Fusions of video and audio get streams of ``--hidden-dim``.
-``--imports MODULE`` registers fusions of your own first. Exit status: 0 where all pass, 1 where one fails, 2 for a name
-or module that does not exist.
+``--imports MODULE`` registers fusions of your own first. Exit status 1 where one fails.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import gatefuse_plugins.fusions  # noqa: F401 (registers the fusions)
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.fusions.selfcheck import FusionCheck, check_fusions
 
 
@@ -54,19 +53,18 @@ def _shape(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape)) or "-"
 
 
-def main() -> int:
-    args = parse_args()
-    try:
-        for module in args.imports:
-            importlib.import_module(module)
-        checks = check_fusions(
-            args.names or None, args.image_dim, args.text_dim, seed=args.seed, hidden_dim=args.hidden_dim
-        )
-    except (GatefuseError, ImportError) as error:
-        print(f"selfcheck: {error}", file=sys.stderr)
-        return 2
+def run(args: argparse.Namespace) -> int:
+    for module in args.imports:
+        importlib.import_module(module)
+    checks = check_fusions(
+        args.names or None, args.image_dim, args.text_dim, seed=args.seed, hidden_dim=args.hidden_dim
+    )
     show(checks, Console())
     return 0 if all(check.passed for check in checks) else 1
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

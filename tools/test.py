@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.launch import add_run_arguments
 from gatefuse_plugins.launch_test import launch_leak_check, launch_test
 
@@ -47,16 +47,15 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    try:
-        args = parse_args()
-        if args.leak_check:
-            return int(launch_leak_check(args).leaking)
-        launch_test(args)
-    except GatefuseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> int:
+    if args.leak_check:
+        return int(launch_leak_check(args).leaking)
+    launch_test(args)
     return 0
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gatefuse_plugins.errors import GatefuseError
+from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.launch import add_run_arguments, launch_training
 
 
@@ -23,13 +23,13 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
-    try:
-        launch_training(parse_args())
-    except GatefuseError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
+def run(args: argparse.Namespace) -> int:
+    launch_training(args)
     return 0
+
+
+def main() -> int:
+    return run_tool(run, parse_args())
 
 
 if __name__ == "__main__":

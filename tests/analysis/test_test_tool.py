@@ -96,13 +96,13 @@ def test_what_cannot_be_done_is_refused_before_the_model_runs(
     tool: Tool, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     status, output = tool(*arguments)
-    assert status == 1 and message in output
+    assert status == 2 and message in output
     assert list(tmp_path.iterdir()) == []
 
 
 def test_only_text_video_models_are_checked_for_leaks(tool: Tool) -> None:
     status, output = tool("--split", "val", "--leak-check")
-    assert status == 1 and "a QDDETR is no text-video model" in output
+    assert status == 2 and "a QDDETR is no text-video model" in output
 
 
 def test_data_sets_and_metrics_that_lack_what_is_asked() -> None:

@@ -88,7 +88,7 @@ def smoke(workshop: Workshop) -> tuple[Path, str]:
 
 @pytest.fixture
 def fail_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
-    """Run a tool inside this process (imports cost seconds), demand exit status 1, return what it wrote to stderr."""
+    """Run a tool inside this process (imports cost seconds), demand exit status 2, return what it wrote to stderr."""
     monkeypatch.chdir(ROOT)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -98,7 +98,7 @@ def fail_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         with pytest.raises(SystemExit) as exit_info:
             runpy.run_path(str(ROOT / script), run_name="__main__")
         error = capsys.readouterr().err
-        assert exit_info.value.code == 1
+        assert exit_info.value.code == 2
         assert "Traceback" not in error
         return error
 

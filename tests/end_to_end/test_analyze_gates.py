@@ -159,7 +159,7 @@ def test_a_fork_gets_taps_and_its_batches_names(tmp_path: Path) -> None:
 def test_wrong_arguments_are_named(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert analyse(*arguments, "--out", str(tmp_path / "o")) == 1
+    assert analyse(*arguments, "--out", str(tmp_path / "o")) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "o").exists()
 
 

@@ -146,12 +146,12 @@ def test_the_reference_may_be_a_file_or_a_name(index: Path, tool, folder: Path, 
 def test_bad_arguments(index: Path, tool, folder: Path, tmp_path: Path) -> None:
     def fault(*arguments: object) -> str:
         status, output, error = tool("search", index, *arguments)
-        assert status == 1 and output == "" and "Traceback" not in error
+        assert status == 2 and output == "" and "Traceback" not in error
         return error.strip().splitlines()[-1]
 
     assert fault("make it red").endswith("add --reference IMAGE to the text")
     assert "did you mean 'dev-0-1'" in fault("make it red", "--reference", "dev-0_1")
-    assert fault(" ", "--reference", "dev-0-1").startswith("DataError: query ' ': holds no word")
+    assert fault(" ", "--reference", "dev-0-1").startswith("search.py: error: query ' ': holds no word")
     (tmp_path / "torn.png").write_bytes(Path(GalleryIndex.open(index).paths[0]).read_bytes()[:60])
     assert "not a readable image" in fault("make it red", "--reference", tmp_path / "torn.png")
 
@@ -175,7 +175,7 @@ def test_a_checkpoint_of_another_vision_encoder_is_not_indexed(folder: Path, too
     given = (folder / "cirr.py", tmp_path / "other.pth", "--out", tmp_path / "index")
     for options in ((), ("--cfg-options", "features.enabled=False")):
         status, _, error = tool("index_gallery", *given, *options)
-        assert status == 1 and "was trained on tokens of vision encoder 000000000000" in error
+        assert status == 2 and "was trained on tokens of vision encoder 000000000000" in error
     assert not (tmp_path / "index").exists()
 
 

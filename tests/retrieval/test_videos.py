@@ -135,7 +135,7 @@ def test_faiss_gives_the_same_answer_here(index: Path, tool, monkeypatch: pytest
     assert [hit["name"] for hit in exact] == [hit["name"] for hit in candidates]
     monkeypatch.setitem(sys.modules, "faiss", None)
     status, _, error = tool("search", index, "a red circle", "--backend", "faiss")
-    assert status == 1 and "pip install faiss-cpu" in error
+    assert status == 2 and "pip install faiss-cpu" in error
 
 
 def test_notes(index: Path, tool) -> None:
@@ -148,17 +148,17 @@ def test_notes(index: Path, tool) -> None:
 
 def _fault(tool, *arguments: object) -> str:
     status, output, error = tool(*arguments)
-    assert status == 1 and "Traceback" not in error
+    assert status == 2 and "Traceback" not in error
     assert output == "" or arguments[0] != "search"
     return error.strip().splitlines()[-1]
 
 
 def test_bad_queries(index: Path, tool, tmp_path: Path) -> None:
-    assert _fault(tool, "search", index, " ...!").startswith("DataError: query ' ...!': holds no word")
-    assert _fault(tool, "search", index, "").startswith("DataError: query ''")
-    assert _fault(tool, "search", index, "x", "-k", "0").startswith("ConfigError: -k 0")
+    assert _fault(tool, "search", index, " ...!").startswith("search.py: error: query ' ...!': holds no word")
+    assert _fault(tool, "search", index, "").startswith("search.py: error: query ''")
+    assert _fault(tool, "search", index, "x", "-k", "0").startswith("search.py: error: -k 0")
     assert "searched by text alone" in _fault(tool, "search", index, "x", "--reference", "a.png")
-    assert _fault(tool, "search", tmp_path, "x").startswith(f"DataError: {tmp_path}: no gallery index")
+    assert _fault(tool, "search", tmp_path, "x").startswith(f"search.py: error: {tmp_path}: no gallery index")
 
 
 def test_another_checkpoint_is_refused(folder: Path, index: Path, tool, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_another_checkpoint_is_refused(folder: Path, index: Path, tool, tmp_path
     content["state_dict"]["clip.logit_scale"] += 1
     torch.save(content, tmp_path / "other.pth")
     error = _fault(tool, "search", index, "a circle", "--checkpoint", tmp_path / "other.pth")
-    assert error.startswith("CheckpointError: ") and "was encoded with a checkpoint of" in error
+    assert error.startswith("search.py: error: ") and "was encoded with a checkpoint of" in error
     assert "no such file" in _fault(tool, "search", index, "a circle", "--checkpoint", tmp_path / "gone.pth")
     (tmp_path / "moved.pth").write_bytes((folder / "untrained.pth").read_bytes())
     assert tool("search", index, "a circle", "--checkpoint", tmp_path / "moved.pth")[0] == 0
@@ -190,5 +190,5 @@ def test_text_gates_cannot_be_indexed(folder: Path, tool, tmp_path: Path) -> Non
     torch.save({"state_dict": model.state_dict(), "meta": {}, "message_hub": {}}, tmp_path / "query_gate.pth")
     given = (folder / "config.py", tmp_path / "query_gate.pth", "--out", tmp_path / "index")
     error = _fault(tool, "index_gallery", *given, "--cfg-options", "model.query_gate=scalar")
-    assert error.startswith("ConfigError: model: gates depend on the text") and "two stages" in error
+    assert error.startswith("index_gallery.py: error: model: gates depend on the text") and "two stages" in error
     assert not (tmp_path / "index").exists()
