@@ -32,7 +32,8 @@ from gatefuse_plugins.data.moments.base import MomentDataset
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import require_folder
 from gatefuse_plugins.hosts.distributed import unwrapped
-from gatefuse_plugins.launch_analysis_sources import Source, find_source, load_module, train_demo
+from gatefuse_plugins.launch_analysis_sources import Source, find_source, train_demo
+from gatefuse_plugins.user_code import load_module
 
 MAX_SAMPLES = 50
 """Samples with pictures of their own, unless another number is asked for."""
@@ -48,8 +49,8 @@ def launch_analysis(args: argparse.Namespace) -> GateReport:
         CheckpointError, DataError, GatefuseError: what cannot be read or recorded, before anything is written.
     """
     check_arguments(args)
-    for module in args.extensions or []:
-        load_module(module)
+    for module in args.imports:
+        load_module(module, "--imports")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gatefuse_gates_")))
         args = train_demo(args, folder) if args.demo else args

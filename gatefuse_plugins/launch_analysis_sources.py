@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from mmengine.runner import Runner
@@ -25,6 +22,7 @@ from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.launch import launch_training
 from gatefuse_plugins.launch_setup import load_run_config, read_and_prepare
 from gatefuse_plugins.launch_test import build_runner
+from gatefuse_plugins.user_code import call_function
 
 
 @dataclass(frozen=True)
@@ -128,41 +126,16 @@ def _legacy(args: argparse.Namespace, folder: Path) -> Source:
 
 
 def model_and_loader(name: str) -> tuple[nn.Module, Iterable[Any]]:
-    """What the function ``MODULE:FUNCTION`` gives; what it raises itself is handed on.
+    """What the function ``MODULE:FUNCTION`` gives.
 
     Raises:
-        ConfigError: ``name`` is no such function, it needs arguments, or it returns something else.
+        ConfigError: as :func:`~gatefuse_plugins.user_code.call_function`, or it returns something else.
     """
-    module, _, attribute = name.partition(":")
-    wanted = "expected MODULE:FUNCTION, a function without arguments that returns (model, loader)"
-    if not module or not attribute:
-        raise ConfigError(f"--legacy-model {name}: {wanted}")
-    function = getattr(load_module(module), attribute, None)
-    if not callable(function):
-        raise ConfigError(f"{name}: {module} has no function {attribute!r}; {wanted}")
-    try:
-        inspect.signature(function).bind()
-    except TypeError as error:
-        raise ConfigError(f"--legacy-model {name}: cannot be called without arguments ({error}); {wanted}") from error
-    found = function()
+    found = call_function(name, "--legacy-model", "(model, loader)")
     if not isinstance(found, tuple | list) or len(found) != 2:
-        raise ConfigError(f"--legacy-model {name}: returned a {type(found).__name__}; {wanted}")
+        raise ConfigError(f"--legacy-model {name}: returned a {type(found).__name__}; expected (model, loader)")
     model, loader = found
     if not isinstance(model, nn.Module) or not isinstance(loader, Iterable):
         kinds = f"({type(model).__name__}, {type(loader).__name__})"
         raise ConfigError(f"--legacy-model {name}: returned {kinds}; expected a torch.nn.Module and batches")
     return model, loader
-
-
-def load_module(name: str) -> ModuleType:
-    """A module by its name.
-
-    Raises:
-        ConfigError: it cannot be found, or raises when it is imported.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ConfigError(f"{name}: cannot be imported ({error}); is its folder on PYTHONPATH?") from error
-    except Exception as error:  # anything at all, a syntax error too, for a module is anybody's code
-        raise ConfigError(f"{name}: cannot be imported ({type(error).__name__}: {error})") from error

@@ -30,7 +30,7 @@ LAYERS = (
 FOUNDATION = ("registry", "errors", "files", "patterns")
 ABOVE_ALL = (
     *("__init__", "plugins", "launch", "launch_setup", "launch_test", "launch_index", "launch_search"),
-    *("launch_analysis", "launch_analysis_sources", "command_line"),
+    *("launch_analysis", "launch_analysis_sources", "command_line", "user_code"),
 )
 HEAVY = ("lavis", "torchvision", "matplotlib", "pandas")
 

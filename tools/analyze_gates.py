@@ -60,7 +60,11 @@ def parse_args() -> argparse.Namespace:
         help="evaluate again with the gates put at other values; all ways by default",
     )
     parser.add_argument(
-        "--with", dest="extensions", nargs="+", metavar="MODULE", help="modules that register analyses or plots"
+        *("--imports", "--with"),
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules that register analyses or plots",
     )
     parser.add_argument("--trust", action="store_true", help="unpickle a file from a source that you trust")
     return parser.parse_args()

@@ -10,7 +10,6 @@ rules are injected and taken out again.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from collections.abc import Sequence
@@ -20,33 +19,21 @@ from torch import nn
 
 import gatefuse_plugins.plugins  # noqa: F401  registers gates and fusions
 from gatefuse_plugins.command_line import run_tool
-from gatefuse_plugins.errors import ConfigError, GatefuseError, suggestion
+from gatefuse_plugins.errors import ConfigError, GatefuseError
 from gatefuse_plugins.gates import gate_parameters
 from gatefuse_plugins.injection import eject, inject, injected_state, load_injection, plan_injection
+from gatefuse_plugins.user_code import call_function, load_module
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model-factory", required=True, metavar="PACKAGE.MODULE:FUNCTION", help="gives the host")
+    parser.add_argument("--model-factory", required=True, metavar="MODULE:FUNCTION", help="gives the host")
     parser.add_argument("--config", required=True, type=Path, help="rules: .yaml, .json or .py")
     parser.add_argument("--cfg-options", nargs="+", metavar="KEY=VALUE", help="overrides of a .py config")
-    parser.add_argument("--imports", nargs="*", default=[], metavar="MODULE", help="modules that register your parts")
+    parser.add_argument("--imports", nargs="+", default=[], metavar="MODULE", help="modules that register your parts")
     parser.add_argument("--plan", action="store_true", help="show the plan and change nothing")
     parser.add_argument("--json", action="store_true", help="the plan as JSON")
     return parser.parse_args(argv)
-
-
-def import_modules(names: Sequence[str]) -> None:
-    """Import the modules that register a user's parts.
-
-    Raises:
-        ConfigError: one cannot be imported, for whatever reason.
-    """
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            raise ConfigError(f"--imports {name}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
 def build_host(factory: str) -> nn.Module:
@@ -55,32 +42,15 @@ def build_host(factory: str) -> nn.Module:
     Raises:
         ConfigError: there is no such function, it fails, or it gives no module.
     """
-    module_name, colon, attribute = factory.partition(":")
-    if not colon or not module_name or not attribute:
-        raise ConfigError(f"--model-factory {factory!r}: expected PACKAGE.MODULE:FUNCTION")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(
-            f"--model-factory {factory!r}: cannot import {module_name!r}: {type(error).__name__}: {error}"
-        ) from error
-    function = getattr(module, attribute, None)
-    if not callable(function):
-        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise ConfigError(f"--model-factory: {module_name} has no function {attribute!r}{suggestion(attribute, names)}")
-    try:
-        host = function()
-    except (Exception, SystemExit) as error:  # SystemExit: a factory that reads the command line
-        raise ConfigError(f"--model-factory {factory!r} failed: {type(error).__name__}: {error}") from error
+    host = call_function(factory, "--model-factory", "an nn.Module")
     if not isinstance(host, nn.Module):
-        raise ConfigError(f"--model-factory {factory!r} returned a {type(host).__name__}; expected an nn.Module")
+        raise ConfigError(f"--model-factory {factory}: returned a {type(host).__name__}; expected an nn.Module")
     return host
 
 
 def run(args: argparse.Namespace) -> int:
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))  # modules beside the working directory are found too
-    import_modules(args.imports)
+    for module in args.imports:
+        load_module(module, "--imports")
     try:
         rules = load_injection(args.config, args.cfg_options)
     except (GatefuseError, OSError) as error:

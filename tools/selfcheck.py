@@ -7,7 +7,6 @@ Fusions of video and audio get streams of ``--hidden-dim``.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 
 from rich.console import Console
@@ -16,6 +15,7 @@ from rich.table import Table
 import gatefuse_plugins.fusions  # noqa: F401 (registers the fusions)
 from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.fusions.selfcheck import FusionCheck, check_fusions
+from gatefuse_plugins.user_code import load_module
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--image-dim", type=int, default=768, help="width of the image tokens")
     parser.add_argument("--text-dim", type=int, default=768, help="width of the text tokens")
     parser.add_argument("--hidden-dim", type=int, default=256, help="width of projected video, audio and query")
-    parser.add_argument("--imports", nargs="*", default=[], metavar="MODULE", help="modules that register fusions")
+    parser.add_argument("--imports", nargs="+", default=[], metavar="MODULE", help="modules that register fusions")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -55,7 +55,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     for module in args.imports:
-        importlib.import_module(module)
+        load_module(module, "--imports")
     checks = check_fusions(
         args.names or None, args.image_dim, args.text_dim, seed=args.seed, hidden_dim=args.hidden_dim
     )

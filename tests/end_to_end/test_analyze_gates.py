@@ -98,7 +98,7 @@ def test_logs_and_stores_are_compared(tmp_path: Path) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(tmp_path)
-        assert analyse(*logs, "--with", "my_gates_module", "--max-samples", "0", "--out", str(tmp_path / "o")) == 0
+        assert analyse(*logs, "--imports", "my_gates_module", "--max-samples", "0", "--out", str(tmp_path / "o")) == 0
     from gatefuse_plugins.registry import ANALYSES
 
     ANALYSES.module_dict.pop("largest")
@@ -152,7 +152,7 @@ def test_a_fork_gets_taps_and_its_batches_names(tmp_path: Path) -> None:
         (["--log", "nothing.jsonl"], "nothing.jsonl: cannot be read"),
         (["--log", "a=x", "a=y"], "two logs are called a, a"),
         (["--log", "x", "--num-samples", "0"], "--num-samples 0: expected a number from 1, or -1 for all"),
-        (["--log", "x", "--with", "no_such_module"], "no_such_module: cannot be imported"),
+        (["--log", "x", "--imports", "no_such_module"], "--imports no_such_module: cannot be imported"),
         (["--legacy-model", "json:no_function"], "json has no function 'no_function'"),
     ],
 )

@@ -129,11 +129,11 @@ def test_the_tool_shows_the_plan(tool: ModuleType, tmp_path: Path, capsys: pytes
     assert tool.main(command) == 0
     assert "injected and taken out again" in capsys.readouterr().err
     for factory, message in (
-        ("injection_hosts", "expected PACKAGE.MODULE:FUNCTION"),
-        ("injection_host:Encoder", "cannot import"),
+        ("injection_hosts", "expected MODULE:FUNCTION"),
+        ("injection_host:Encoder", "cannot be imported: ModuleNotFoundError"),
         ("injection_hosts:Encodr", "did you mean 'Encoder'"),
         ("injection_hosts:inputs", "returned a dict; expected an nn.Module"),
-        ("injection_hosts:stir", "'injection_hosts:stir' failed: TypeError: stir() missing"),
+        ("injection_hosts:stir", "injection_hosts:stir: failed: TypeError: stir() missing"),
     ):
         assert tool.main(["--model-factory", factory, "--config", str(config)]) == 2
         assert "error: --model-factory" in (error := capsys.readouterr().err) and message in error

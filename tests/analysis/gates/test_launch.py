@@ -99,11 +99,11 @@ def test_a_file_at_the_folder_of_the_report(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("json", "--legacy-model json: expected MODULE:FUNCTION"),
-        ("odd_fork:five", "returned a int; expected MODULE:FUNCTION"),
+        ("odd_fork:five", r"returned a int; expected \(model, loader\)"),
         ("odd_fork:pair", r"returned \(int, int\); expected a torch.nn.Module and batches"),
-        ("odd_fork:argument", "cannot be called without arguments .*needed"),
+        ("odd_fork:argument", r"failed: TypeError: argument\(\) missing .*needed"),
         ("odd_fork:absent", "odd_fork has no function 'absent'"),
-        ("torn_fork:build", r"torn_fork: cannot be imported \(SyntaxError"),
+        ("torn_fork:build", "torn_fork: cannot be imported: SyntaxError"),
     ],
 )
 def test_forks_that_are_none(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
