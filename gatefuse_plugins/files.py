@@ -79,6 +79,17 @@ def read_json(
         raise DataError(f"{path}: not valid JSON ({error}); truncated download? Fetch the file again") from error
 
 
+def require_file(path: str | os.PathLike[str], flag: str) -> None:
+    """Before long work: can the file ``path`` be written, in a folder made where absent? Makes nothing.
+
+    Raises:
+        ConfigError: names ``flag``, and what is in the way.
+    """
+    if Path(path).is_dir():
+        raise ConfigError(f"{flag} {path}: is a folder; expected the name of a file")
+    require_folder(Path(path).parent, flag)
+
+
 def require_folder(path: str | os.PathLike[str], flag: str) -> None:
     """Before long work: can files be written to the folder ``path``, made where absent? Makes nothing.
 

@@ -24,7 +24,7 @@ from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.evaluation.leakage import LeakReport
 from gatefuse_plugins.evaluation.moment_labels import field
 from gatefuse_plugins.evaluation.moment_metrics import MomentMetric
-from gatefuse_plugins.files import require_folder, write_json
+from gatefuse_plugins.files import require_file, require_folder, write_json
 from gatefuse_plugins.hosts.avigate import AVIGATE
 from gatefuse_plugins.hosts.avigate.sets import find_leaks
 from gatefuse_plugins.hosts.distributed import unwrapped
@@ -44,9 +44,11 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
         DataError: data is missing or faulty, or a query to draw is unknown; before the model runs, where possible.
     """
     cfg = load_run_config(args)
-    for flag, path in (("--out", args.out and Path(args.out).parent), ("--plots-dir", args.plots_dir)):
+    for flag, path in (("--out", args.out), ("--submission", args.submission)):
         if path:
-            require_folder(path, flag)
+            require_file(path, flag)
+    if args.plots_dir:
+        require_folder(args.plots_dir, "--plots-dir")
     prefix = str(Path(cfg.work_dir) / (args.split or "test"))
     if args.split:
         _choose_split(cfg, args.split)

@@ -18,7 +18,7 @@ from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.data.base_faults import capped_list
 from gatefuse_plugins.data.checker import CLIP_KIND, IMAGE_KINDS, KINDS, CheckReport, check_dataset
 from gatefuse_plugins.data.progress import progress_bar
-from gatefuse_plugins.files import write_json
+from gatefuse_plugins.files import require_file, write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,9 +81,11 @@ def show(report: CheckReport, console: Console) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.json:
+        require_file(args.json, "--json")
     with progress_bar("reading files") as progress:
         report = check_dataset(args.kind, args.path, args.features, progress)
-    show(report, Console())
+    show(report, Console(markup=False))  # brackets of paths are no markup
     if args.json:
         write_json(args.json, report.to_dict())
     return 0 if report.ok else 1

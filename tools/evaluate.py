@@ -26,7 +26,7 @@ from gatefuse_plugins.evaluation.arrays import GalleryOrder
 from gatefuse_plugins.evaluation.moment_offline import read_submission_of, score_qvhighlights, score_tvsum
 from gatefuse_plugins.evaluation.offline import OfflineScore, score_cirr, score_fashioniq, score_msrvtt
 from gatefuse_plugins.evaluation.validation import validate_submission
-from gatefuse_plugins.files import write_json
+from gatefuse_plugins.files import require_file, write_json
 
 SINGLE = {
     "cirr": ("annotations", "gallery"),
@@ -69,9 +69,9 @@ def validate(args: argparse.Namespace, console: Console) -> int:
     status = 0
     for path in args.predictions:
         faults, notes = check_cirr(args, path) if args.benchmark == "cirr" else check_moments(args, path)
-        console.print(f"{path}: {len(faults)} faults" if faults else f"{path}: valid", markup=False)
+        console.print(f"{path}: {len(faults)} faults" if faults else f"{path}: valid")
         for line in [*faults, *(f"note: {note}" for note in notes)]:
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}")
         status |= bool(faults)
     return status
 
@@ -104,9 +104,9 @@ def print_score(result: OfflineScore, console: Console) -> None:
         table.add_row(name, f"{value:.3f}")
     console.print(table)
     for note in result.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
     if result.unknown:
-        console.print(f"not determined by these files: {', '.join(result.unknown)}", markup=False)
+        console.print(f"not determined by these files: {', '.join(result.unknown)}")
 
 
 def write_score(path: Path, result: OfflineScore, predictions: Sequence[Path]) -> None:
@@ -117,14 +117,16 @@ def write_score(path: Path, result: OfflineScore, predictions: Sequence[Path]) -
 
 
 def run(args: argparse.Namespace) -> int:
-    console = Console()
+    console = Console(markup=False)  # brackets of file names and queries are no markup
+    if args.out:
+        require_file(args.out, "--out")
     if args.validate:
         return validate(args, console)
     result = score(args)
     print_score(result, console)
     if args.out:
         write_score(args.out, result, args.predictions)
-        console.print(f"written: {args.out}", markup=False)
+        console.print(f"written: {args.out}")
     return 0
 
 

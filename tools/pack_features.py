@@ -59,11 +59,11 @@ def sources_of(args: argparse.Namespace) -> list[FeatureSource]:
 
 
 def run(args: argparse.Namespace) -> int:
-    console, faults = Console(), Faults()
+    console, faults = Console(markup=False), Faults()  # brackets of paths are no markup
     for source in sources_of(args):
         with progress_bar(f"packing {source.folder.name}") as progress:
             result = pack_folder(source, args.out, args.dtype, progress)
-        console.print(f"{result.folder}: {result.packed} packed, {result.unchanged} unchanged", markup=False)
+        console.print(f"{result.folder}: {result.packed} packed, {result.unchanged} unchanged", soft_wrap=True)
         found = [result.faults]
         if args.verify:
             with progress_bar(f"verifying {source.folder.name}") as progress:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         for kind, items in ((kind, items) for each in found for kind, items in each.by_kind.items()):
             faults.add(kind, *items)
     for line in faults.lines():
-        console.print(line, soft_wrap=True, markup=False)
+        console.print(line, soft_wrap=True)
     return 1 if faults else 0
 
 

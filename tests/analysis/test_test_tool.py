@@ -90,6 +90,8 @@ def test_labelled_split_with_submission_and_pictures_elsewhere(tool: Tool, tmp_p
         (["--plot-qids", "0"], "in none of the 5 annotations: qid 0"),
         (["--plots", "0"], "--plots 0: expected 1 or more"),
         (["--plots-dir", "d"], "nothing to draw; add --plots N or --plot-qids"),
+        (["--submission", str(ROOT)], f"--submission {ROOT}: is a folder; expected the name of a file"),
+        (["--out", str(CONFIG / "m.json")], f"{CONFIG} is a file; expected a folder"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_the_model_runs(

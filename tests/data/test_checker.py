@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -89,3 +90,33 @@ def test_tool_writes_the_report_and_exits_with_one(faulty: Path, tmp_path: Path)
     report = json.loads(out.read_text())
     assert report["ok"] is False and report["splits"]["val"]["readable"] == 8
     assert any("without an index" in kind for kind in report["faults"])
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_tool_refuses_a_report_that_cannot_be_written_before_it_reads(
+    folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("kept")
+    out = tmp_path if folder else tmp_path / "file" / "report.json"
+    message = "is a folder; expected the name of a file" if folder else f"{tmp_path / 'file'} is a file"
+    monkeypatch.setattr(sys, "argv", ["tools/check_data.py", "cirr", str(tmp_path / "never-read"), "--json", str(out)])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tools/check_data.py"), run_name="__main__")
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert printed.err.startswith("check_data.py: error: --json ") and message in printed.err
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_tool_shows_names_with_brackets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_cirr(tmp_path / "[red]", "val")
+    image = tmp_path / "[red]" / "dev" / "dev-0-1.png"
+    image.write_bytes(b"broken")
+    monkeypatch.setenv("COLUMNS", "600")
+    monkeypatch.setattr(sys, "argv", ["tools/check_data.py", "cirr", str(tmp_path / "[red]")])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tools/check_data.py"), run_name="__main__")
+    assert ended.value.code == 1
+    assert str(image) in capsys.readouterr().out

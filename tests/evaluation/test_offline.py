@@ -142,3 +142,13 @@ def test_script_validates(evaluate, cirr, capsys):
 def test_script_reports_errors_without_a_traceback(evaluate, tmp_path, capsys):
     assert evaluate.main(["msrvtt", "--predictions", str(tmp_path / "absent.npy")]) == 2
     assert "absent.npy: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "file/m.json"])
+def test_script_refuses_a_place_for_metrics_before_it_reads(evaluate, tmp_path, capsys, name):
+    (tmp_path / "file").write_text("kept")
+    given = ["msrvtt", "--predictions", str(tmp_path / "never-read.npy"), "--out", str(tmp_path / name)]
+    assert evaluate.main(given) == 2
+    printed = capsys.readouterr()
+    assert "error: --out " in printed.err and "expected" in printed.err and printed.out == ""
+    assert (tmp_path / "file").read_text() == "kept"

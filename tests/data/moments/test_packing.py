@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import runpy
 import shutil
 import subprocess
 import sys
@@ -187,3 +188,15 @@ def test_tool_packs_verifies_and_reports(tmp_path: Path) -> None:
     (tmp_path / "features/clip_features/a.npz").write_bytes(b"broken")
     second = run("--dtype", "float32")
     assert second.returncode == 1 and "a.npz: unreadable" in second.stdout
+
+
+def test_tool_names_paths_with_brackets_on_stderr(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "[old]"
+    monkeypatch.setattr(sys, "argv", ["tools/pack_features.py", str(empty), "--out", str(tmp_path / "p")])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tools/pack_features.py"), run_name="__main__")
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert printed.err.startswith(f"pack_features.py: error: {empty}: no feature folders of qvhighlights")
