@@ -21,7 +21,7 @@ from rich.console import Console
 from gatefuse_plugins.command_line import run_tool
 from gatefuse_plugins.engine.ablation import AblationRun, plan_runs, run_all
 from gatefuse_plugins.engine.ablation_figures import main_metric
-from gatefuse_plugins.engine.ablation_report import dataset_names, summary_table, sweep_table, write_report
+from gatefuse_plugins.engine.ablation_report import dataset_names, draw_report, summary_table, sweep_table, write_report
 from gatefuse_plugins.engine.ablation_sweep import AVERAGE, Sweep
 
 TRAIN_SCRIPT = Path(__file__).resolve().parent / "train.py"
@@ -61,8 +61,16 @@ def report(done: Sequence[AblationRun], out: Path, sweep: Sweep | None, console:
         console.print(summary_table(by_value[AVERAGE], title))
     if len(dataset_names(done)) > 1:
         console.print("The arms were trained on different data sets: their figures do not compare.")
-    for name in ("ablation.json", "ablation.csv", "ablation.png"):
-        console.print(f"{out / name}", soft_wrap=True, highlight=False, markup=False)
+    written = [out / "ablation.json", out / "ablation.csv"]
+    try:
+        draw_report(done, out / "ablation.png")
+        written.append(out / "ablation.png")
+    except ImportError as error:  # the picture is a convenience, as curves.png is
+        missing = error.name or "matplotlib"
+        note = f"note: no ablation.png: {missing} is missing; pip install 'gatefuse-plugins[report]'"
+        console.print(note, soft_wrap=True, highlight=False, markup=False)
+    for path in written:
+        console.print(f"{path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def main() -> int:

@@ -79,16 +79,13 @@ def dataset_names(runs: Sequence[AblationRun]) -> list[str]:
 
 
 def write_report(runs: Sequence[AblationRun], out: Path, sweep: Sweep | None = None) -> dict[str, Figures]:
-    """Write ``ablation.json``, ``ablation.csv`` (a row an arm and figure) and ``ablation.png`` below ``out``.
-
-    In a sweep the picture shows each arm's mean over values and seeds.
+    """Write ``ablation.json`` and ``ablation.csv`` (a row an arm and figure) below ``out``.
 
     Returns:
         The figures under each value of the sweep and under ``AVERAGE``; without a sweep, under ``AVERAGE`` alone.
 
     Raises:
         DataError: see :func:`run_values`.
-        ImportError: matplotlib is not installed; the JSON and CSV files are written before.
     """
     by_value = summarise_sweep(runs, sweep) if sweep else {AVERAGE: summarise(runs)}
     write_json(out / "ablation.json", _as_json(runs, by_value, sweep))
@@ -97,11 +94,20 @@ def write_report(runs: Sequence[AblationRun], out: Path, sweep: Sweep | None = N
         writer.writerow([*(["value"] if sweep else []), "arm", "figure", "mean", "std", "seeds"])
         for value, figures in by_value.items():
             writer.writerows([*([value] if sweep else []), *row] for row in _rows(figures))
+    return by_value
+
+
+def draw_report(runs: Sequence[AblationRun], path: Path) -> None:
+    """Draw the arms side by side: each arm's mean over its seeds, and over the values of a sweep.
+
+    Raises:
+        DataError: a training log cannot be read.
+        ImportError: matplotlib is not installed (extra ``report``).
+    """
     logs: dict[str, list[Path]] = {}
     for run in runs:
         logs.setdefault(run.arm, []).append(run.work_dir / TRAINING_LOG)
-    draw_curves(logs, out / "ablation.png")
-    return by_value
+    draw_curves(logs, path)
 
 
 def _rows(summary: Figures) -> Iterable[list[Any]]:

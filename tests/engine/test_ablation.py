@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from gatefuse_plugins.engine.ablation_report import summary_table, sweep_table, 
 from gatefuse_plugins.engine.ablation_sweep import AVERAGE, Sweep
 from gatefuse_plugins.errors import ConfigError, DataError
 
+ROOT = Path(__file__).resolve().parents[2]
 FAKE_TRAIN = """
 import json, sys
 from pathlib import Path
@@ -103,7 +107,6 @@ def test_spread_is_the_sample_deviation() -> None:
 
 
 def test_report_holds_best_metrics_epochs_and_wall_time(arms: list[Path], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the picture needs the extra 'report'")
     runs = plan_runs(arms, [0, 1], tmp_path / "out")
     assert run_all(runs, tmp_path / "train.py", lambda line: None) == []
     by_value = write_report(runs, tmp_path / "out")
@@ -118,8 +121,58 @@ def test_report_holds_best_metrics_epochs_and_wall_time(arms: list[Path], tmp_pa
     assert [entry["values"]["cirr/mean"] for entry in saved["runs"]] == [10.0, 20.0, 11.0, 21.0]
     rows = list(csv.DictReader((tmp_path / "out" / "ablation.csv").read_text().splitlines()))
     assert rows[0] == {"arm": "a", "figure": "cirr/mean", "mean": "10.5", "std": rows[0]["std"], "seeds": "2"}
-    assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
     assert [column.header for column in summary_table(summary, "t").columns] == ["figure", "a (2 seeds)", "b (2 seeds)"]
+
+
+@pytest.fixture
+def ablate(arms: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """``tools/ablate.py`` over the toy arms, with the toy training; gives its exit status."""
+    spec = importlib.util.spec_from_file_location("ablate_tool", ROOT / "tools" / "ablate.py")
+    assert spec is not None and spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(tool, "TRAIN_SCRIPT", tmp_path / "train.py")
+
+    def run(*options: str) -> int:
+        given = ["--configs", *map(str, arms), "--seeds", "0", "--work-dir", str(tmp_path / "out"), *options]
+        monkeypatch.setattr(sys, "argv", ["tools/ablate.py", *given])
+        return tool.main()
+
+    return run
+
+
+def test_tool_draws_the_arms(ablate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="the picture needs the extra 'report'")
+    assert ablate() == 0
+    names = ("ablation.json", "ablation.csv", "ablation.png")
+    assert capsys.readouterr().out.split()[-3:] == [str(tmp_path / "out" / name) for name in names]
+    assert (tmp_path / "out" / "ablation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tool_without_matplotlib_still_gives_the_table(
+    ablate: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"] or ["matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    assert ablate() == 0
+    printed = capsys.readouterr().out
+    assert "a (1 seed)" in printed and "20.00 ± -" in printed
+    assert "note: no ablation.png: matplotlib" in printed
+    assert printed.split()[-2:] == [str(tmp_path / "out" / name) for name in ("ablation.json", "ablation.csv")]
+
+
+def test_tool_tells_failed_runs_from_errors(
+    ablate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ablate("--sweep", "domain") == 2
+    assert capsys.readouterr().err.startswith("ablate.py: error: --sweep domain=: expected KEY=VALUE")
+    (tmp_path / "fail_a").touch()
+    (tmp_path / "fail_b").touch()
+    assert ablate() == 1
+    assert f"ablate.py: b, seed 0 failed; see {tmp_path / 'out' / 'b' / 'seed_0'}" in capsys.readouterr().err
 
 
 def test_the_test_split_counts_at_the_epoch_that_validation_chose(arms: list[Path], tmp_path: Path) -> None:
@@ -168,7 +221,6 @@ def test_sweep_runs_every_arm_with_every_value(arms: list[Path], tmp_path: Path)
 
 
 def test_sweep_is_reported_by_value_and_on_average(arms: list[Path], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="the picture needs the extra 'report'")
     runs = plan_runs(arms, [0, 1], tmp_path / "out", sweep=SWEEP)
     run_all(runs, tmp_path / "train.py", lambda line: None)
     by_value = write_report(runs, tmp_path / "out", SWEEP)
