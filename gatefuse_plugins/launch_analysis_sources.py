@@ -99,11 +99,7 @@ def _named(text: str) -> tuple[str, Path]:
 
 def _model(args: argparse.Namespace, folder: Path) -> Source:
     given = argparse.Namespace(**vars(args))
-    given.cfg_options = [
-        *(args.cfg_options or []),
-        *([f"data_root={args.data_path}"] if args.data_path else []),
-        *([f"test_dataloader.dataset.split={args.split}"] if args.split else []),
-    ]
+    given.cfg_options = [*(args.cfg_options or []), *([f"data_root={args.data_path}"] if args.data_path else [])]
     given.work_dir = args.work_dir or str(Path(args.out) / "run")
     cfg = load_run_config(given)
     if cfg.launcher != "none":

@@ -31,8 +31,6 @@ def launch_index(args: argparse.Namespace) -> GalleryIndex:
         DataError: data is missing or faulty, or ``args.out`` holds something that must not be replaced.
     """
     check_target(args.out, args.force)
-    chosen = [f"test_dataloader.dataset.split={args.split}"] if args.split else []
-    args.cfg_options = [*(args.cfg_options or []), *chosen]
     args.work_dir = str(Path(args.out).absolute().parent)
     cfg = load_run_config(args)
     if not cfg.get("test_dataloader"):
@@ -48,7 +46,7 @@ def launch_index(args: argparse.Namespace) -> GalleryIndex:
     header = {
         "kind": kind.name,
         "config": str(cfg.filename),
-        "cfg_options": args.cfg_options,
+        "cfg_options": args.cfg_options or [],
         "dataset": identity,
         "checkpoint": str(Path(args.checkpoint).resolve()),
         "checkpoint_sha256": digest,

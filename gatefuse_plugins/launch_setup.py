@@ -35,16 +35,21 @@ for _message in ("`torch.jit.script` is deprecated", "`torch.cuda.amp.custom_", 
 def load_run_config(args: argparse.Namespace) -> Config:
     """The resolved config of ``args``, without a fault, its work dir writable and its ranks joined.
 
+    ``args.split``, where there is one, is the split of the data set to test on.
+
     Raises:
         ConfigError: lists every fault of config and overrides; or the launcher cannot work here.
         DataError: ``profile`` is ``auto`` and the data is there in part.
         CheckpointError: the work dir cannot be written.
     """
-    cfg = load_config(args.config, args.cfg_options)
+    options = list(args.cfg_options or [])
+    if split := getattr(args, "split", None):
+        options.append(f"test_dataloader.dataset.split={split}")
+    cfg = load_config(args.config, options)
     if cfg.get("profile") == "auto":
         # sizes that fit the real data set do not fit the embedded one, and which of them is there shows only now
         profile = "embedded" if locate_data(cfg).embedded else "real"
-        cfg = load_config(args.config, [*(args.cfg_options or []), f"profile={profile}"])
+        cfg = load_config(args.config, [*options, f"profile={profile}"])
     validate_config(cfg)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     check_writable(cfg.work_dir)  # the Runner opens its log there at once

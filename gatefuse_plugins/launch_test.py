@@ -50,8 +50,6 @@ def launch_test(args: argparse.Namespace) -> dict[str, float]:
     if args.plots_dir:
         require_folder(args.plots_dir, "--plots-dir")
     prefix = str(Path(cfg.work_dir) / (args.split or "test"))
-    if args.split:
-        _choose_split(cfg, args.split)
     submissions = _choose_submission(cfg, args.submission, f"{prefix}_submission.jsonl")
     checkpoint, identity = read_and_prepare(cfg, args)
     shown = _choose_queries(cfg, args)
@@ -89,8 +87,6 @@ def launch_leak_check(args: argparse.Namespace) -> LeakReport:
         ConfigError: a fault of the config, or a model that scores no pairs of text and video.
     """
     cfg = load_run_config(args)
-    if args.split:
-        _choose_split(cfg, args.split)
     checkpoint, _ = read_and_prepare(cfg, args)
     runner = build_runner(cfg, checkpoint)
     model = unwrapped(runner.model)
@@ -120,18 +116,6 @@ def build_runner(cfg: Config, checkpoint: Checkpoint) -> Runner:
     report = load_for_evaluation(runner.model, checkpoint)
     print_log(f"{checkpoint.path} ({checkpoint.origin}): {report}", "current")
     return runner
-
-
-def _choose_split(cfg: Config, split: str) -> None:
-    """Test on ``split``; whether the data set has it is judged where the data set is built, for it lists its splits."""
-    dataset = cfg.test_dataloader.dataset
-    accepted = parameters_of(DATASETS.get(dataset.type)).accepted
-    if "split" not in accepted:
-        raise ConfigError(
-            f"--split {split}: test_dataloader.dataset.type={dataset.type} has no splits; it takes "
-            f"{', '.join(sorted(accepted))}"
-        )
-    dataset.split = split
 
 
 def _choose_submission(cfg: Config, wanted: str | None, default: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from mmengine.config import Config
 from gatefuse_plugins.config import load_config
 from gatefuse_plugins.data.events import EventSetConfig, make_qvhighlights_events
 from gatefuse_plugins.errors import ConfigError
-from gatefuse_plugins.launch_test import _choose_split, _choose_submission
+from gatefuse_plugins.launch_setup import load_run_config
+from gatefuse_plugins.launch_test import _choose_submission
 from gatefuse_plugins.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,10 +109,18 @@ def test_only_text_video_models_are_checked_for_leaks(tool: Tool) -> None:
     assert status == 2 and "a QDDETR is no text-video model" in output
 
 
-def test_data_sets_and_metrics_that_lack_what_is_asked() -> None:
-    cfg = Config({"test_dataloader": {"dataset": {"type": "RepeatDataset"}}, "test_evaluator": {"type": "CIRRMetric"}})
-    with pytest.raises(ConfigError, match="RepeatDataset has no splits"):
-        _choose_split(cfg, "val")
+def test_the_split_is_an_override_like_any_other(folder: Path, tmp_path: Path) -> None:
+    options = [*SMALL[1:], f"data_root={folder / 'set'}"]  # profile=auto: the config is read twice
+    given = {"config": str(CONFIG), "work_dir": str(tmp_path), "launcher": "none", "local_rank": 0}
+    args = Namespace(**given, cfg_options=options, split="test")
+    assert load_run_config(args).test_dataloader.dataset.split == "test"
+    args.cfg_options = [*options, "test_dataloader.dataset.type=RepeatDataset"]
+    with pytest.raises(ConfigError, match="RepeatDataset has no parameter 'split'"):
+        load_run_config(args)
+
+
+def test_metrics_that_write_no_submission() -> None:
+    cfg = Config({"test_evaluator": {"type": "CIRRMetric"}})
     assert _choose_submission(cfg, None, "default") == []
     with pytest.raises(ConfigError, match="test_evaluator is CIRRMetric, which has no submission_file"):
         _choose_submission(cfg, "s.jsonl", "default")
