@@ -11,6 +11,7 @@ import gatefuse_plugins.data
 import gatefuse_plugins.engine.file_backend
 import gatefuse_plugins.engine.hooks
 import gatefuse_plugins.engine.loop
+import gatefuse_plugins.engine.sections
 import gatefuse_plugins.evaluation
 import gatefuse_plugins.fusions
 import gatefuse_plugins.gates

@@ -11,12 +11,17 @@ A rule lives beside the component, so this package needs to know none of them::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+from gatefuse_plugins.errors import suggestion
 
 Rule = Callable[[Mapping[str, Any], str, Mapping[str, Any]], list[str]]
 
+SectionRule = Callable[[Any, str, Mapping[str, Any]], list[str]]
+
 _RULES: dict[str, list[Rule]] = {}
+_SECTION_RULES: dict[str, SectionRule] = {}
 
 
 def dimension_rule(type_name: str) -> Callable[[Rule], Rule]:
@@ -39,3 +44,26 @@ def dimension_rule(type_name: str) -> Callable[[Rule], Rule]:
 def rules_for(type_name: str) -> tuple[Rule, ...]:
     """The rules of ``type_name`` (scoped or not), in the order of their registration."""
     return tuple(_RULES.get(type_name.rpartition(".")[2], ()))
+
+
+def section_rule(*keys: str) -> Callable[[SectionRule], SectionRule]:
+    """Register ``rule(value, path, root) -> faults`` for top-level ``keys`` whose values build no component.
+
+    It lies beside the code that reads them; arguments and faults are those of :func:`dimension_rule`.
+    """
+
+    def register(rule: SectionRule) -> SectionRule:
+        _SECTION_RULES.update(dict.fromkeys(keys, rule))
+        return rule
+
+    return register
+
+
+def section_faults(root: Mapping[str, Any]) -> list[str]:
+    """What the section rules have to say, in the order of the config."""
+    return [fault for key in root if key in _SECTION_RULES for fault in _SECTION_RULES[key](root[key], key, root)]
+
+
+def unknown_keys(node: Mapping[str, Any], path: str, known: Collection[str]) -> list[str]:
+    """A fault for each key of ``node`` that is not in ``known``."""
+    return [f"{path}.{key}: unknown{suggestion(str(key), known)}" for key in node if key not in known]

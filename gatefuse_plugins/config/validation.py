@@ -9,13 +9,14 @@ from typing import Any
 from mmengine.config import Config
 
 from gatefuse_plugins.config.places import Place, implied_type, place_of
-from gatefuse_plugins.config.rules import rules_for
+from gatefuse_plugins.config.rules import rules_for, section_faults
 from gatefuse_plugins.config.signatures import parameters_of
 from gatefuse_plugins.config.types import find_type, unknown_type_fault
 from gatefuse_plugins.config.variables import known_variables
 from gatefuse_plugins.errors import ConfigError, suggestion
 
 _MARKERS = frozenset({"type", "_scope_", "_delete_"})
+_ALTERNATIVES = ("profiles", "backbones")
 _FREE_FORM = frozenset({"dataset_identity", "custom_imports", "env_cfg"})
 
 
@@ -25,7 +26,8 @@ def validate_config(cfg: Config | Mapping[str, Any]) -> None:
     Every dict with a ``type``, however deep, and every dict whose type is implied (dataloaders, loops, the optimizer
     wrapper) is checked: its type is registered for that place, its keys are parameters, none is missing, and the
     component's own :func:`dimension_rule` checks hold. Top-level keys are the Runner's, or listed in
-    ``gatefuse_plugins.config.variables``, or start with ``_``.
+    ``gatefuse_plugins.config.variables``, or start with ``_``; what lies below them fits its :func:`section_rule`, and
+    the entries of ``profiles`` have the same keys, as those of ``backbones`` have.
 
     Raises:
         ConfigError: lists every fault, a line each: dotted path, what is wrong, nearest valid name.
@@ -39,7 +41,7 @@ def validate_config(cfg: Config | Mapping[str, Any]) -> None:
 
 
 def config_faults(root: Mapping[str, Any]) -> list[str]:
-    """The faults that :func:`validate_config` raises, in the order of the config."""
+    """The faults that :func:`validate_config` raises, those of top-level keys and sections first."""
     known = known_variables()
     faults = [
         f"{key}: unknown top-level key{suggestion(key, known)}"
@@ -52,7 +54,26 @@ def config_faults(root: Mapping[str, Any]) -> list[str]:
     for key, value in root.items():
         if key not in _FREE_FORM:
             walker.visit(value, (key,), str(root.get("default_scope", "mmengine")))
-    return faults + walker.faults
+    for key in _ALTERNATIVES:
+        faults += _alternative_faults(root.get(key), key)
+    return faults + section_faults(root) + walker.faults
+
+
+def _alternative_faults(entries: Any, path: str) -> list[str]:
+    """Keys that some of several interchangeable entries lack: no reference can read them whichever is in use."""
+    if not isinstance(entries, Mapping) or not all(isinstance(entry, Mapping) for entry in entries.values()):
+        return []
+    shared = set.intersection(*map(set, entries.values())) if entries else set()
+    faults = []
+    for index, (name, entry) in enumerate(entries.items(), start=1):
+        if entry in list(entries.values())[index:]:
+            continue  # a reference to that entry
+        for key in entry:
+            if key not in shared:
+                lacking = ", ".join(f"{path}.{other}" for other in entries if key not in entries[other])
+                hint = suggestion(str(key), shared)
+                faults.append(f"{path}.{name}.{key}: absent from {lacking}; every entry needs the same keys{hint}")
+    return faults
 
 
 def key_faults(node: Mapping[str, Any], path: str, place: Place, target: Callable[..., Any]) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gatefuse_plugins.config.rules import unknown_keys
 from gatefuse_plugins.data.cirr_annotations import cirr_files, cirr_root
 from gatefuse_plugins.data.clips import ClipSetConfig, make_msrvtt_clips
 from gatefuse_plugins.data.events import EventSetConfig, make_qvhighlights_events, make_tvsum_events
@@ -18,6 +19,7 @@ from gatefuse_plugins.data.scenes import SceneSetConfig, make_cirr_scenes, make_
 from gatefuse_plugins.errors import ConfigError, suggestion
 
 Progress = Callable[[int, int], None]
+SetConfig = SceneSetConfig | EventSetConfig | ClipSetConfig
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,39 @@ class DataKind:
 
     Attributes:
         files: data root -> the annotation files of the real set; may raise DataError where no folder fits.
-        make: ``make(root, options, progress)`` writes the embedded set, or keeps the one that stands there.
+        sizes: class of the sizes of the embedded set.
+        write: ``write(root, sizes, progress)`` writes the embedded set, or keeps the one that stands there.
     """
 
     files: Callable[[Path], list[Path]]
-    make: Callable[[Path, Mapping[str, Any], Progress | None], None]
+    sizes: type[SetConfig]
+    write: Callable[[Path, Any, Progress | None], object]
+
+    def faults(self, options: Mapping[str, Any], path: str) -> list[str]:
+        """What is wrong with a config's ``options`` (all but the set's ``root``), which stand at ``path``."""
+        known = {field.name: type(field.default) for field in fields(self.sizes)}
+        faults = unknown_keys(options, path, known)
+        for key, value in options.items():
+            wanted = known.get(key)
+            if wanted and (isinstance(value, bool) or not isinstance(value, int if wanted is int else int | float)):
+                faults.append(f"{path}.{key}: {value!r}; expected {'an int' if wanted is int else 'a number'}")
+        if not faults:
+            try:
+                self.sizes(**options)
+            except ConfigError as error:
+                faults.append(f"{path}: {error}")
+        return faults
+
+    def make(self, root: Path, options: Mapping[str, Any], progress: Progress | None = None) -> None:
+        """Write the embedded set of the sizes ``options`` at ``root``, or keep the one that stands there.
+
+        Raises:
+            ConfigError: an unknown key, a value that is no number, or sizes that do not fit each other.
+            DataError: ``root`` holds anything but this very set.
+        """
+        if faults := self.faults(options, "embedded"):
+            raise ConfigError("\n".join(faults))
+        self.write(root, self.sizes(**options), progress)
 
 
 def _cirr_files(root: Path) -> list[Path]:
@@ -47,32 +77,12 @@ def _msrvtt_files(root: Path) -> list[Path]:
     return [path for split in ("train", "test") for path in msrvtt_files(folder, split)]
 
 
-def _make_cirr(root: Path, options: Mapping[str, Any], progress: Progress | None) -> None:
-    make_cirr_scenes(root, SceneSetConfig(**options), progress)
-
-
-def _make_fashioniq(root: Path, options: Mapping[str, Any], progress: Progress | None) -> None:
-    make_fashioniq_scenes(root, SceneSetConfig(**options), progress)
-
-
-def _make_qvhighlights(root: Path, options: Mapping[str, Any], progress: Progress | None) -> None:
-    make_qvhighlights_events(root, EventSetConfig(**options), progress)
-
-
-def _make_tvsum(root: Path, options: Mapping[str, Any], progress: Progress | None) -> None:
-    make_tvsum_events(root, EventSetConfig(**options), progress)
-
-
-def _make_msrvtt(root: Path, options: Mapping[str, Any], progress: Progress | None) -> None:
-    make_msrvtt_clips(root, ClipSetConfig(**options), progress)
-
-
 KINDS: dict[str, DataKind] = {
-    "cirr": DataKind(_cirr_files, _make_cirr),
-    "fashioniq": DataKind(_fashioniq_files, _make_fashioniq),
-    "qvhighlights": DataKind(partial(moment_files, "qvhighlights"), _make_qvhighlights),
-    "tvsum": DataKind(partial(moment_files, "tvsum"), _make_tvsum),
-    "msrvtt": DataKind(_msrvtt_files, _make_msrvtt),
+    "cirr": DataKind(_cirr_files, SceneSetConfig, make_cirr_scenes),
+    "fashioniq": DataKind(_fashioniq_files, SceneSetConfig, make_fashioniq_scenes),
+    "qvhighlights": DataKind(partial(moment_files, "qvhighlights"), EventSetConfig, make_qvhighlights_events),
+    "tvsum": DataKind(partial(moment_files, "tvsum"), EventSetConfig, make_tvsum_events),
+    "msrvtt": DataKind(_msrvtt_files, ClipSetConfig, make_msrvtt_clips),
 }
 
 
