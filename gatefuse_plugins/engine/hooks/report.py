@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from gatefuse_plugins.registry import HOOKS
 class ReportHook(Hook):
     """Write ``REPORT.md`` at the end of training from ``metrics.json`` and ``training_log.csv``.
 
-    It names the data set first, so that no figure is read as another set's, then metrics, the fusion's settings, the
-    gates' last statistics, and the curves.
+    It names the data set first, so that no figure is read as another set's, then metrics, the fusion's settings, what
+    is injected, the gates' last statistics, and the curves.
 
     Args:
         filename: name of the page in the work dir.
@@ -95,16 +96,22 @@ def _figure(value: float | None) -> str:
 
 
 def _fusion(runner: Runner) -> str:
-    if "fusion" not in runner.cfg.model:
+    config = runner.cfg.model
+    rules = config.get("injection") or ()
+    if "fusion" not in config and not rules:
         return ""  # the host's gates are its own
-    fusion = runner.cfg.model.fusion
-    if not fusion:
-        return "## Fusion\n\nNone: the ungated arm."
-    settings = "\n".join(f"- {name}: {value}" for name, value in fusion.items())
-    alphas = [
+    fusion = config.get("fusion") or {}
+    lines = [f"- {name}: {value}" for name, value in fusion.items()]
+    lines += [
         f"- learned {n}: {p.item():.4f}" for n, p in runner.model.named_parameters() if n.endswith("fusion.alpha")
     ]
-    return "\n".join(["## Fusion", "", settings, *alphas])
+    lines += [f"- injected, {_rule(rule)}" for rule in rules]
+    return "\n".join(["## Fusion", "", *(lines or ["None: the ungated arm."])])
+
+
+def _rule(rule: Mapping[str, Any]) -> str:
+    at = f" at {rule['at']}" if "at" in rule else ""
+    return f"`{rule['pattern']}`{at}: {(rule.get('gate') or rule.get('fusion'))['type']}"
 
 
 def _gates(log: Path) -> str:
