@@ -4,7 +4,6 @@ _base_ = "cirr_gated.py"
 backbone = "pretrain"
 embedded = None
 lr = 1e-5
-target_ratio = 1.25
 max_epochs = 50
 schedule_epochs = 80
 pct_start = 0.02

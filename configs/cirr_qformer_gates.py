@@ -1,12 +1,6 @@
 # Ungated SPRC whose Q-Former gets gates on its own branches, neutral at the start, by injection:
 #   python tools/train.py configs/cirr_qformer_gates.py
-_base_ = [
-    "_base_/datasets/cirr.py",
-    "_base_/models/blip2_cir.py",
-    "_base_/schedules/onecycle.py",
-    "_base_/runtime/default.py",
-]
-fusion = None
+_base_ = "cirr_ungated.py"
 _layer = "Qformer.bert.encoder.layer.*"
 model = dict(
     type="Injected",

@@ -1,12 +1,6 @@
 # Gates on the residual branches of QD-DETR's own encoder layers, neutral at the start, by injection:
 #   python tools/train.py configs/qvhighlights_layer_gates.py
-_base_ = [
-    "_base_/datasets/qvhighlights.py",
-    "_base_/models/qd_detr.py",
-    "_base_/schedules/step.py",
-    "_base_/runtime/moments.py",
-]
-fusion = dict(type="Concat")
+_base_ = "qvhighlights_concat.py"
 _gate = dict(type="ResidualGate")
 model = dict(
     type="Injected",

@@ -1,5 +1,14 @@
 # BLIP-2 composed retrieval; `backbone` picks vision encoder, Q-Former and tokenizer together.
 backbone = "tiny"
+_blip2 = dict(
+    qformer=dict(type="QFormer", bert="bert-base-uncased"),
+    tokenizer=dict(type="CaptionTokenizer", vocabulary="bert-base-uncased", max_length=32),
+    num_query_token=32,
+    embed_dim=256,
+    text_norm=False,
+    weight_rtc=0.4,
+    weight_align=0.4,
+)
 backbones = dict(
     tiny=dict(
         vision=dict(
@@ -28,25 +37,13 @@ backbones = dict(
     ),
     pretrain=dict(
         vision=dict(type="EvaViTG", image_size=224, weights=None),
-        qformer=dict(type="QFormer", bert="bert-base-uncased"),
-        tokenizer=dict(type="CaptionTokenizer", vocabulary="bert-base-uncased", max_length=32),
-        num_query_token=32,
-        embed_dim=256,
-        text_norm=False,
-        weight_rtc=0.4,
-        weight_align=0.4,
         pretrained="https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/blip2_pretrained.pth",
+        **_blip2,
     ),
     pretrain_vitL=dict(
         vision=dict(type="ClipViTL", image_size=224, weights=None),
-        qformer=dict(type="QFormer", bert="bert-base-uncased"),
-        tokenizer=dict(type="CaptionTokenizer", vocabulary="bert-base-uncased", max_length=32),
-        num_query_token=32,
-        embed_dim=256,
-        text_norm=False,
-        weight_rtc=0.4,
-        weight_align=0.4,
         pretrained="https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2/blip2_pretrained_vitL.pth",
+        **_blip2,
     ),
 )
 pretrained = "${backbones.${backbone}.pretrained}"
