@@ -25,6 +25,12 @@ def test_every_file_holds_rules_or_a_fusion(path: Path) -> None:
         assert load_injection(path)
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_names_its_command(path: Path) -> None:
+    option = "--fusion_cfg /path/to/gatefuse/" if path.stem in LEAVES else "--config "
+    assert f"{option}configs/fusion/{path.name}" in path.read_text()
+
+
 @pytest.mark.parametrize(("name", "leaf"), LEAVES.items())
 def test_a_fusion_for_qd_detr_is_that_of_the_python_config(name: str, leaf: str) -> None:
     parser = argparse.ArgumentParser()
