@@ -11,7 +11,7 @@ A rule lives beside the component, so this package needs to know none of them::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from gatefuse_plugins.errors import suggestion
@@ -62,6 +62,15 @@ def section_rule(*keys: str) -> Callable[[SectionRule], SectionRule]:
 def section_faults(root: Mapping[str, Any]) -> list[str]:
     """What the section rules have to say, in the order of the config."""
     return [fault for key in root if key in _SECTION_RULES for fault in _SECTION_RULES[key](root[key], key, root)]
+
+
+def choice_faults(node: Mapping[str, Any], path: str, choices: Mapping[str, Sequence[str]]) -> list[str]:
+    """A fault for each key of ``choices`` at which ``node`` holds none of its valid values."""
+    return [
+        f"{path}.{key}: {node[key]!r} is unknown{suggestion(str(node[key]), valid)}"
+        for key, valid in choices.items()
+        if key in node and node[key] not in valid
+    ]
 
 
 def unknown_keys(node: Mapping[str, Any], path: str, known: Collection[str]) -> list[str]:

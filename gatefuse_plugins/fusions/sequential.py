@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.registry import FUSIONS
 
@@ -18,13 +19,13 @@ class SequentialFusion(Fusion):
         fusions: built fusions or their configs, at least one.
 
     Raises:
-        ValueError: ``fusions`` is empty.
+        ConfigError: ``fusions`` is empty.
     """
 
     def __init__(self, fusions: Sequence[dict | Fusion]) -> None:
         super().__init__()
         if not fusions:
-            raise ValueError("SequentialFusion needs at least one fusion, got none")
+            raise ConfigError("SequentialFusion needs at least one fusion, got none")
         self.fusions = nn.ModuleList(FUSIONS.build(item) if isinstance(item, dict) else item for item in fusions)
 
     @classmethod

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatefuse_plugins.errors import suggestion
+from gatefuse_plugins.errors import ConfigError, suggestion
 from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.gates.concat_linear import ConcatLinear
 from gatefuse_plugins.gates.gate import masked_mean
@@ -45,7 +45,7 @@ class TextGuidedImageFusion(Fusion):
         dropout: inside both MLPs.
 
     Raises:
-        ValueError: unknown ``strategy`` or ``pool``.
+        ConfigError: unknown ``strategy`` or ``pool``.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class TextGuidedImageFusion(Fusion):
         super().__init__()
         for name, value, valid in (("strategy", strategy, STRATEGIES), ("pool", pool, POOLS)):
             if value not in valid:
-                raise ValueError(f"TextGuidedImageFusion {name} {value!r} is unknown{suggestion(value, valid)}")
+                raise ConfigError(f"TextGuidedImageFusion {name} {value!r} is unknown{suggestion(value, valid)}")
         self.image_dim, self.text_dim = image_dim, text_dim
         self.strategy, self.pool = strategy, pool
         self.text_proj = nn.Linear(text_dim, image_dim) if text_proj else None
@@ -89,7 +89,7 @@ class TextGuidedImageFusion(Fusion):
         """Image tokens ``x`` (B, L, D), text tokens ``context`` (B, M, T) -> (B, L, D); see :class:`Fusion`.
 
         Raises:
-            ValueError: a width differs from the one the fusion was built for.
+            ConfigError: a width differs from the one the fusion was built for.
         """
         self._check_widths(x, context)
         guide = self._pool(context, context_mask)
@@ -118,7 +118,7 @@ class TextGuidedImageFusion(Fusion):
     def _check_widths(self, x: Tensor, context: Tensor) -> None:
         for name, tensor, expected in (("image", x, self.image_dim), ("text", context, self.text_dim)):
             if tensor.shape[-1] != expected:
-                raise ValueError(
+                raise ConfigError(
                     f"TextGuidedImageFusion was built with {name}_dim={expected}, but the {name} tokens are"
                     f" {tensor.shape[-1]} wide (shape {tuple(tensor.shape)}); set {name}_dim={tensor.shape[-1]}"
                 )

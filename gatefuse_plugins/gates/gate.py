@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gatefuse_plugins.errors import suggestion
+from gatefuse_plugins.errors import ConfigError, suggestion
 from gatefuse_plugins.gates.ownership import OwnsGateParameters
 from gatefuse_plugins.gates.tap import GateTap
 
@@ -40,7 +40,7 @@ class Gate(OwnsGateParameters):
         layer: 0-based layer index for the tap.
 
     Raises:
-        ValueError: unknown granularity, or the width it needs is missing.
+        ConfigError: unknown granularity, or the width it needs is missing.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class Gate(OwnsGateParameters):
     ) -> None:
         super().__init__()
         if granularity not in GRANULARITIES:
-            raise ValueError(f"granularity {granularity!r} is unknown{suggestion(granularity, GRANULARITIES)}")
+            raise ConfigError(f"granularity {granularity!r} is unknown{suggestion(granularity, GRANULARITIES)}")
         widths = {"global": 1, "clipwise": 1, "elementwise": feature_dim, "headwise": num_heads}
         out_dim = widths[granularity]
         if out_dim is None:
             needed = "feature_dim" if granularity == "elementwise" else "num_heads"
-            raise ValueError(f"granularity {granularity!r} needs {needed}, which is None")
+            raise ConfigError(f"granularity {granularity!r} needs {needed}, which is None")
         self.granularity = granularity
         self.head = nn.Sequential(
             nn.Linear(evidence_dim, hidden_dim), nn.ReLU(inplace=True), nn.Linear(hidden_dim, out_dim)

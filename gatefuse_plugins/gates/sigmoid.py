@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.gates.gate import Gate
 from gatefuse_plugins.registry import GATES
 
@@ -21,7 +22,7 @@ class SigmoidSquash(nn.Module):
         learnable: learn bias and scale as scalars (upstream does); otherwise they stay fixed and are no parameters.
 
     Raises:
-        ValueError: ``temperature`` is not above 0.
+        ConfigError: ``temperature`` is not above 0.
     """
 
     low = 0.0
@@ -31,7 +32,7 @@ class SigmoidSquash(nn.Module):
     ) -> None:
         super().__init__()
         if temperature <= 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+            raise ConfigError(f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
         self.high = None if learnable else scale_init
         for name, start in (("bias", bias_init), ("scale", scale_init)):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from gatefuse_plugins.errors import suggestion
+from gatefuse_plugins.errors import ConfigError, suggestion
 
 TAP_KINDS = ("attention", "ffn", "query", "image", "shift", "delta")
 
@@ -25,7 +25,7 @@ class GateTap(nn.Module):
         layer: 0-based layer index, ``None`` for a fusion without layers.
 
     Raises:
-        ValueError: ``kind`` is unknown.
+        ConfigError: ``kind`` is unknown.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class GateTap(nn.Module):
     ) -> None:
         super().__init__()
         if kind not in TAP_KINDS:
-            raise ValueError(f"GateTap kind {kind!r} is unknown{suggestion(kind, TAP_KINDS)}")
+            raise ConfigError(f"GateTap kind {kind!r} is unknown{suggestion(kind, TAP_KINDS)}")
         self.kind = kind
         self.low = low
         self.high = high

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.recording.statistics import TapStatistics
 
 # Passes that a host makes through a layer in one step at most: the batch, and its negative pairs.
@@ -27,6 +28,9 @@ class GateThresholds:
         dominance_level: an FFN gate that is neutral at 0 is too strong when its root mean square is above this.
         query_low, query_high: a query gate is one-sided when its mean leaves this range; then the query is next to all
             text, or next to all video.
+
+    Raises:
+        ConfigError: a threshold is out of range.
     """
 
     saturation_fraction: float = 0.95
@@ -38,21 +42,27 @@ class GateThresholds:
     query_high: float = 0.9
 
     def __post_init__(self) -> None:
-        if not 0 < self.saturation_fraction <= 1:
-            raise ValueError(f"saturation_fraction is {self.saturation_fraction}; expected a fraction in (0, 1]")
-        if self.collapse_std < 0 or self.collapse_distance < 0:
-            raise ValueError(
-                f"collapse_std {self.collapse_std} and collapse_distance {self.collapse_distance} must not be negative"
-            )
-        if self.closing_level < 0 or self.dominance_level <= 0:
-            raise ValueError(
+        checks = (
+            (
+                0 < self.saturation_fraction <= 1,
+                f"saturation_fraction is {self.saturation_fraction}; expected a fraction in (0, 1]",
+            ),
+            (
+                self.collapse_std >= 0 and self.collapse_distance >= 0,
+                f"collapse_std {self.collapse_std} and collapse_distance {self.collapse_distance} must not be negative",
+            ),
+            (
+                self.closing_level >= 0 and self.dominance_level > 0,
                 f"closing_level {self.closing_level} must not be negative, dominance_level {self.dominance_level} must"
-                " be above 0"
-            )
-        if not 0 <= self.query_low < self.query_high <= 1:
-            raise ValueError(
-                f"query_low {self.query_low} and query_high {self.query_high}: expected 0 <= low < high <= 1"
-            )
+                " be above 0",
+            ),
+            (
+                0 <= self.query_low < self.query_high <= 1,
+                f"query_low {self.query_low} and query_high {self.query_high}: expected 0 <= low < high <= 1",
+            ),
+        )
+        if faults := [fault for sound, fault in checks if not sound]:
+            raise ConfigError("GateThresholds: " + "; ".join(faults))
 
 
 def diagnose(name: str, tap: TapStatistics, thresholds: GateThresholds) -> dict[str, str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from gatefuse_plugins.config.rules import dimension_rule
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.recording.changes import record_changes
@@ -47,7 +49,7 @@ class GateMonitorHook(Hook):
         patience: monitored steps in a row before a warning.
 
     Raises:
-        ValueError: an interval, patience or threshold is out of range.
+        ConfigError: an interval, patience or threshold is out of range.
         PatternError: (when training starts) an explicit ``select`` matches no tap of the model.
     """
 
@@ -67,7 +69,9 @@ class GateMonitorHook(Hook):
         query_high: float = 0.9,
     ) -> None:
         if interval < 1 or patience < 1:
-            raise ValueError(f"interval is {interval} and patience {patience}; expected whole numbers from 1")
+            raise ConfigError(
+                f"GateMonitorHook: interval is {interval} and patience {patience}; expected whole numbers from 1"
+            )
         self.interval = interval
         self.select = select
         self.patience = patience
@@ -146,3 +150,13 @@ class GateMonitorHook(Hook):
         if key not in self._said:
             self._said.add(key)
             (runner.logger.warning if warn else runner.logger.info)(message)
+
+
+@dimension_rule("GateMonitorHook")
+def limits_in_range(node: Mapping[str, Any], path: str, root: Mapping[str, Any]) -> list[str]:
+    """Interval, patience and thresholds, as the hook judges them when it is built."""
+    try:
+        GateMonitorHook(**{key: value for key, value in node.items() if key not in ("type", "priority")})
+    except ConfigError as error:
+        return [f"{path}: {error}"]
+    return []

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gatefuse_plugins.errors import PatternError
+from gatefuse_plugins.errors import ConfigError, PatternError
 from gatefuse_plugins.fusions import Fusion, SequentialFusion, TextGuidedImageFusion, TextGuidedSpatialAttention
 from gatefuse_plugins.fusions.selfcheck import check_fusion, check_fusions
 from gatefuse_plugins.gates import gate_taps
@@ -70,7 +70,7 @@ def test_sequence_applies_its_parts_in_order() -> None:
     assert not torch.allclose(SequentialFusion(parts)(image, text), SequentialFusion(parts[::-1])(image, text))
     built = SequentialFusion([{"type": "TextGuidedImageFusion", "image_dim": D, "text_dim": T}])
     assert [name for name, _ in gate_taps(built)] == ["fusions.0.gate_tap", "fusions.0.delta_tap"]
-    with pytest.raises(ValueError, match="at least one fusion"):
+    with pytest.raises(ConfigError, match="at least one fusion"):
         SequentialFusion([])
 
 

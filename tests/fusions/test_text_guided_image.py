@@ -10,6 +10,7 @@ from oracles import TOLERANCE, fill, load_oracle
 from torch import Tensor
 from torch.nn import functional as F
 
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.fusions import TextGuidedImageFusion
 from gatefuse_plugins.gates import gate_parameters, gate_taps
 from gatefuse_plugins.recording.recorder import record_gates
@@ -163,13 +164,13 @@ def test_recording_sees_the_values_and_changes_nothing() -> None:
 
 def test_wrong_widths_and_options_are_named() -> None:
     image, text = tokens()
-    with pytest.raises(ValueError, match=r"image_dim=12.*9 wide.*set image_dim=9"):
+    with pytest.raises(ConfigError, match=r"image_dim=12.*9 wide.*set image_dim=9"):
         build()(image[..., :9], text)
-    with pytest.raises(ValueError, match=r"text_dim=8.*7 wide.*set text_dim=7"):
+    with pytest.raises(ConfigError, match=r"text_dim=8.*7 wide.*set text_dim=7"):
         build()(image, text[..., :7])
-    with pytest.raises(ValueError, match="did you mean 'residual'"):
+    with pytest.raises(ConfigError, match="did you mean 'residual'"):
         build(strategy="residul")
-    with pytest.raises(ValueError, match="did you mean 'mean'"):
+    with pytest.raises(ConfigError, match="did you mean 'mean'"):
         build(pool="maen")
 
 

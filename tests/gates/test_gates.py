@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.gates import (
     ConcatLinear,
     Gate,
@@ -58,7 +59,7 @@ def test_sigmoid_squash_formula() -> None:
         {"bias": 0.3, "scale": 0.7}
     )
     assert learned.high is None  # the scale may grow
-    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+    with pytest.raises(ConfigError, match="temperature must be above 0, got 0"):
         SigmoidSquash(temperature=0)
 
 
@@ -78,7 +79,7 @@ def test_gate_value_is_the_squashed_head() -> None:
     ],
 )
 def test_wrong_options_are_named(options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         TanhGate(4, 4, **options)
 
 

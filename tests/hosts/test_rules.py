@@ -48,11 +48,23 @@ def test_several_faults_are_reported_at_once() -> None:
     assert len(faults) == 6
 
 
-def test_an_unknown_backend_is_a_fault() -> None:
-    config = root()
-    config["model"]["qformer"]["backend"] = "transfomers"
+@pytest.mark.parametrize(
+    ("place", "key", "value", "nearest"),
+    [
+        ("qformer", "backend", "transfomers", "transformers"),
+        ("tokenizer", "padding", "longst", "longest"),
+        ("fusion", "strategy", "weightd", "weighted"),
+        ("fusion", "pool", "frist", "first"),
+        ("vision", "precision", "fp23", "fp32"),
+    ],
+)
+def test_an_unknown_choice_is_a_fault(place: str, key: str, value: str, nearest: str) -> None:
+    vision = {"vision": {"type": "EvaViTG", "image_size": 224}} if place == "vision" else {}
+    config = root(fusion={"type": "TextGuidedImageFusion"}, **vision)
+    config["model"][place][key] = value
+    del config["val_dataloader"]
     (fault,) = config_faults(config)
-    assert fault == "model.qformer.backend: 'transfomers' is unknown; did you mean 'transformers'?"
+    assert fault.startswith(f"model.{place}.{key}: {value!r} is unknown; did you mean {nearest!r}")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.fusions import AvigateCustomFusion
 from gatefuse_plugins.gates import ResidualGate
 from gatefuse_plugins.recording.health import CAUSES, GateThresholds, diagnose
@@ -78,7 +79,7 @@ def test_the_monitor_warns(caplog: pytest.LogCaptureFixture) -> None:
             hook._warn(Stand(), "fusion.attention_tap", diagnose("g", tap("attention", 0.1), hook.thresholds))
     assert len(caplog.records) == 1
     assert "mha_gate_bias_init" in caplog.records[0].getMessage()
-    with pytest.raises(ValueError, match="closing_level -1"):
+    with pytest.raises(ConfigError, match="closing_level -1"):
         GateMonitorHook(closing_level=-1)
-    with pytest.raises(ValueError, match="query_low 0.9 and query_high 0.1"):
+    with pytest.raises(ConfigError, match="query_low 0.9 and query_high 0.1"):
         GateMonitorHook(query_low=0.9, query_high=0.1)

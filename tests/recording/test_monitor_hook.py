@@ -12,6 +12,8 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import Tensor, nn
 
+from gatefuse_plugins.config.validation import config_faults
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.fusions.base import Fusion
 from gatefuse_plugins.gates.tap import GateTap
 from gatefuse_plugins.recording.health import GateThresholds, diagnose
@@ -151,10 +153,16 @@ def test_collapse_needs_narrow_values_near_neutral_or_zero() -> None:
 
 
 def test_arguments_out_of_range() -> None:
-    with pytest.raises(ValueError, match="interval is 0"):
+    with pytest.raises(ConfigError, match="GateMonitorHook: interval is 0"):
         GateMonitorHook(interval=0)
-    with pytest.raises(ValueError, match="saturation_fraction is 2"):
-        GateMonitorHook(saturation_fraction=2)
+    with pytest.raises(ConfigError, match="GateThresholds: saturation_fraction is 2.*; query_low 0.9"):
+        GateMonitorHook(saturation_fraction=2, query_high=0.5, query_low=0.9)
+
+
+def test_arguments_out_of_range_are_faults_of_the_config() -> None:
+    hooks = [{"type": "GateMonitorHook", "priority": "LOW", "patience": 0}, {"type": "GateMonitorHook"}]
+    (fault,) = config_faults({"default_scope": "gatefuse", "model": {}, "custom_hooks": hooks})
+    assert fault == "custom_hooks.0: GateMonitorHook: interval is 50 and patience 0; expected whole numbers from 1"
 
 
 def test_in_a_runner(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def _fusion(runner: Runner) -> str:
 
 def _rule(rule: Mapping[str, Any]) -> str:
     at = f" at {rule['at']}" if "at" in rule else ""
-    return f"`{rule['pattern']}`{at}: {(rule.get('gate') or rule.get('fusion'))['type']}"
+    return f"`{rule['pattern']}`{at}: {(rule.get('gate') or rule['fusion'])['type']}"
 
 
 def _gates(log: Path) -> str:

@@ -1,6 +1,7 @@
 """BLIP-2 composed image retrieval after SPRC (Bai et al., ICLR 2024), with an optional fusion before the Q-Former."""
 
-import gatefuse_plugins.hosts.blip2_cir.rules  # noqa: F401 (registers the config checks)
+import gatefuse_plugins.hosts.blip2_cir.choices
+import gatefuse_plugins.hosts.blip2_cir.rules  # noqa: F401 (both register config checks)
 from gatefuse_plugins.hosts.blip2_cir.model import Blip2ComposedRetrieval, build_blip2_composed_retrieval
 from gatefuse_plugins.hosts.blip2_cir.network import ComposedRetrievalNetwork
 from gatefuse_plugins.hosts.blip2_cir.qformer import build_qformer

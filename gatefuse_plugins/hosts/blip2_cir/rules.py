@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from gatefuse_plugins.config.rules import dimension_rule
-from gatefuse_plugins.errors import suggestion
-from gatefuse_plugins.hosts.blip2_cir.qformer import BACKENDS
 from gatefuse_plugins.hosts.blip2_cir.vision.pretrained import PATCH_SIZE
 from gatefuse_plugins.registry import FUSIONS, MODELS
 
@@ -91,14 +89,10 @@ def pretrained_encoder_sizes(node: Node, path: str, root: Node) -> list[str]:
 
 @dimension_rule("QFormer")
 def qformer_sizes(node: Node, path: str, root: Node) -> list[str]:
-    """A known backend; heads divide the hidden size of a from-scratch Q-Former, a pre-trained BERT brings its own."""
-    backend, choices = node.get("backend", "auto"), (*BACKENDS, "auto")
-    faults = (
-        [] if backend in choices else [f"{path}.backend: {backend!r} is unknown{suggestion(str(backend), choices)}"]
-    )
+    """Heads divide the hidden size of a from-scratch Q-Former, a pre-trained BERT brings its own."""
     if node.get("bert", "bert-base-uncased") is not None:
-        return faults
-    return faults + multiple_fault(node, path, "hidden_size", "num_attention_heads")
+        return []
+    return multiple_fault(node, path, "hidden_size", "num_attention_heads")
 
 
 @dimension_rule("Blip2ComposedRetrieval")

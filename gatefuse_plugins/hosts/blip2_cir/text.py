@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gatefuse_plugins.errors import suggestion
+from gatefuse_plugins.errors import ConfigError, suggestion
 from gatefuse_plugins.hosts.blip2_cir.weights import load_from_hub
 from gatefuse_plugins.registry import MODELS
 
@@ -47,7 +47,7 @@ class CaptionTokenizer:
         padding: ``max_length`` (upstream) or ``longest`` of the batch (the same results, faster).
 
     Raises:
-        ValueError: unknown ``padding``.
+        ConfigError: unknown ``padding``.
         WeightsUnavailableError: the vocabulary cannot be found.
     """
 
@@ -55,7 +55,7 @@ class CaptionTokenizer:
         self, vocabulary: str = "bert-base-uncased", max_length: int = 32, padding: str = "max_length"
     ) -> None:
         if padding not in PADDINGS:
-            raise ValueError(f"padding {padding!r} is unknown{suggestion(padding, PADDINGS)}")
+            raise ConfigError(f"CaptionTokenizer padding {padding!r} is unknown{suggestion(padding, PADDINGS)}")
         self.max_length, self.padding = max_length, padding
         self.tokenizer = _load_tokenizer(vocabulary)
         # captions repeat every epoch; 2^17 covers CIRR's and FashionIQ's training sets
