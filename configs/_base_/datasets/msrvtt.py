@@ -82,6 +82,7 @@ profiles = dict(
         lr=2e-3,
         weight_decay=0.01,
         # gates start at tanh(0); within 8 epochs they open no further than a faster rate takes them
+        # by name, not gate_lr_mult: query gate and decay keep the common rate
         paramwise=dict(custom_keys=dict(attn_gate=dict(lr_mult=10.0), ff_gate=dict(lr_mult=10.0))),
         warmup_epochs=1.0,
         max_epochs=8,
