@@ -107,8 +107,8 @@ def _level_ailments(name: str, tap: TapStatistics, thresholds: GateThresholds) -
         return {
             "closing": (
                 f"gate {name} is falling to 0: mean {tap.mean:.3g} (threshold {thresholds.closing_level:g}), so next to"
-                " no audio passes. Start it wider open: mha_gate_bias_init=1.5 to 2.0 (AvigateCustomFusion), or a"
-                " lower threshold_init (QueryAwareTemporalGate)"
+                " no audio passes. Start it wider open: mha_gate_bias_init=1.5 to 2.0 in AvigateCustomFusion, a lower"
+                " threshold_init in QueryAwareTemporalGate"
             )
         }
     strength = math.hypot(tap.mean, tap.std)
@@ -116,9 +116,9 @@ def _level_ailments(name: str, tap: TapStatistics, thresholds: GateThresholds) -
         return {
             "dominance": (
                 f"gate {name} is too strong: root mean square {strength:.3g} (threshold"
-                f" {thresholds.dominance_level:g}), so its FFN branch may outweigh the stream that it joins. Start it"
-                " weaker: ffn_gate_alpha_init=0.2 to 0.3 (AvigateCustomFusion, generation='sigmoid'), and lower the"
-                " gate's learning rate"
+                f" {thresholds.dominance_level:g}), so its FFN branch may outweigh the stream that it joins. Lower the"
+                " gate's learning rate; AvigateCustomFusion(generation='sigmoid') starts it weaker with"
+                " ffn_gate_alpha_init=0.2 to 0.3"
             )
         }
     return {}
