@@ -50,7 +50,10 @@ class Mismatch:
             f"{name}: checkpoint {stored}, model {expected}" for name, (stored, expected) in self.conflicts.items()
         ]
         lines += _group("of another shape", conflicts, ())
-        lines.append("leave keys out with drop=, let them stay as they are with allow_missing=")
+        lines.append(
+            "tools/migrate.py run FILE --config CONFIG --out NEW makes it fit, --drop PATTERN leaves keys out; in code,"
+            " load_into has drop= and allow_missing="
+        )
         return "\n".join(lines)
 
     def _fusion_cause(self, model: nn.Module) -> str:

@@ -139,8 +139,15 @@ def check_leakage(
             recalls.append(RecallAtChance(direction, k, int(np.count_nonzero(ranks <= k)), count, bound))
     order = _derangement(count, generator)
     moved = _scores(score_fn, texts[assigned[order]], videos, count)
-    spread = float(scores.std()) or 1.0
-    return LeakReport(tuple(recalls), float(np.abs(moved - scores[order]).max()) / spread, tolerance, alpha)
+    return LeakReport(tuple(recalls), _shift(scores[order], moved), tolerance, alpha)
+
+
+def _shift(before: Scores, after: Scores) -> float:
+    """Largest difference relative to the spread of the finite scores; -inf, of pruned candidates, must stay -inf."""
+    finite = before[np.isfinite(before)]
+    spread = float(finite.std()) if finite.size else 0.0
+    changed = before != after
+    return float(np.abs(after[changed] - before[changed]).max(initial=0.0)) / (spread or 1.0)
 
 
 def _scores(score_fn: ScoreFunction, texts: Any, videos: Any, count: int) -> Scores:

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def unwrapped(model: nn.Module, compiled: bool = False) -> nn.Module:
@@ -38,6 +39,18 @@ def gather_with_grad(tensor: Tensor) -> Tensor:
     import torch.distributed.nn.functional as dist_fn
 
     return torch.cat(dist_fn.all_gather(tensor.contiguous()))
+
+
+def gather_padded(tensor: Tensor) -> Tensor:
+    """:func:`gather_with_grad` of (B, L, ...) whose L may differ between ranks: padded with 0 (False) to the longest.
+
+    (B,) has no such dimension and is gathered as it is.
+    """
+    if tensor.dim() < 2 or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return gather_with_grad(tensor)
+    longest = torch.tensor(tensor.shape[1], device=tensor.device)
+    dist.all_reduce(longest, dist.ReduceOp.MAX)
+    return gather_with_grad(F.pad(tensor, [*[0, 0] * (tensor.dim() - 2), 0, int(longest) - tensor.shape[1]]))
 
 
 def own_columns(count: int, device: torch.device) -> Tensor:

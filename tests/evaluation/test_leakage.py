@@ -133,6 +133,20 @@ def test_a_scorer_that_adds_a_bonus_to_the_diagonal_fails_both_tests() -> None:
     assert report.depends_on_position and all(recall.leaking for recall in report.recalls)
 
 
+def test_pruned_pairs_of_score_minus_infinity_are_no_leak() -> None:
+    generator = np.random.default_rng(0)
+    texts, videos = generator.standard_normal((2, COUNT, 8))
+
+    def pruned(t: np.ndarray, v: np.ndarray) -> np.ndarray:
+        scores = t @ v.T
+        return np.where(scores >= np.sort(scores, axis=1)[:, -20:-19], scores, -np.inf)
+
+    report = check_leakage(pruned, texts, videos)
+    assert report.position_shift == 0.0 and not report.leaking
+    told = check_leakage(lambda t, v: np.where(np.eye(COUNT, dtype=bool), -np.inf, pruned(t, v)), texts, videos)
+    assert told.depends_on_position
+
+
 def test_bad_input_is_named() -> None:
     vectors = np.zeros((4, 2))
     with pytest.raises(DataError, match="4 texts and 3 videos"):

@@ -105,7 +105,7 @@ class AttentionPool(nn.Module):
         logits = self.score(x).squeeze(-1)
         if mask is None:
             return (logits.softmax(dim=1)[:, None, :] @ x).squeeze(1)
-        weight = logits.masked_fill(~mask, torch.finfo(x.dtype).min).softmax(dim=1) * mask
+        weight = logits.masked_fill(~mask, torch.finfo(logits.dtype).min).softmax(dim=1) * mask
         return (weight[:, None, :] @ x.masked_fill(~mask[..., None], 0.0)).squeeze(1)
 
 

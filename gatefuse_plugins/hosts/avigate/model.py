@@ -16,7 +16,7 @@ from gatefuse_plugins.hosts.avigate.options import TrainingOptions
 from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
 from gatefuse_plugins.hosts.avigate.scoring import MAX_BYTES, embed_videos, score_all_pairs, text_free_scores
 from gatefuse_plugins.hosts.avigate.similarity import text_vectors
-from gatefuse_plugins.hosts.distributed import gather_with_grad
+from gatefuse_plugins.hosts.distributed import gather_padded, gather_with_grad
 
 MODES = ("loss", "predict", "tensor")
 
@@ -105,9 +105,9 @@ class AVIGATE(AVIGATENetwork, BaseModel):
         options = self.training_options
         text, frames = text_vectors(texts.tokens, texts.mask), self.frame_vectors(videos)
         if self.text_conditioned:
-            logits = score_all_pairs(self, texts, videos.map(gather_with_grad), options.max_bytes)
+            logits = score_all_pairs(self, texts, videos.map(gather_padded), options.max_bytes)
         else:
-            vectors = embed_videos(self, videos, options.max_bytes).map(gather_with_grad)
+            vectors = embed_videos(self, videos, options.max_bytes).map(gather_padded)
             logits = text_free_scores(self, texts, vectors, options.max_bytes)
         logits = gather_with_grad(logits)
         if not options.margin_beta:

@@ -14,7 +14,7 @@ from gatefuse_plugins.hosts.avigate.gated_transformer import GatedFusionTransfor
 from gatefuse_plugins.hosts.avigate.initialisation import initialise
 from gatefuse_plugins.hosts.avigate.options import FusionOptions, NetworkSizes
 from gatefuse_plugins.hosts.avigate.resampler import AudioResampler
-from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
+from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos, check_mask, reject_empty
 
 MAX_LOGIT_SCALE = math.log(100.0)  # CLIP's bound
 
@@ -105,7 +105,8 @@ class AVIGATENetwork(nn.Module):
         if mask is None:
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         self._check("text", tokens, mask)
-        _reject_empty("text", "token", mask)
+        reject_empty("text", "token", mask)
+        tokens = tokens.to(self.query_tokens.dtype)  # autocast's half precision ends with the encoder: pairs come later
         return EncodedTexts(tokens.masked_fill(~mask[..., None], 0.0), mask)
 
     def encode_videos(
@@ -124,7 +125,8 @@ class AVIGATENetwork(nn.Module):
         Raises:
             DataError: shapes do not fit, a video has no frame, or more frames than there are positions.
         """
-        _reject_empty("video", "frame", mask)
+        check_mask("video", mask, video)
+        reject_empty("video", "frame", mask)
         if self.transformerClip.options.mask_padding:
             video = video.masked_fill(~mask.view(*mask.shape, *[1] * (video.dim() - 2)), 0.0)
         if self.frame_encoder is not None:
@@ -136,7 +138,8 @@ class AVIGATENetwork(nn.Module):
         audio, audio_mask = self._audio_tokens(video, audio, audio_mask)
         queries = self.query_tokens.T + self.query_position_embeddings.weight
         resampled = self.transformer_Fusion(queries, audio, audio_mask)
-        return EncodedVideos(video + positions[: video.shape[1]], mask, resampled, audio_mask.any(dim=1))
+        frames = (video + positions[: video.shape[1]]).to(queries.dtype)  # as in encode_texts
+        return EncodedVideos(frames, mask, resampled.to(queries.dtype), audio_mask.any(dim=1))
 
     def _audio_tokens(self, video: Tensor, audio: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Encoded audio (B, A, D) and its mask (B, A)."""
@@ -144,6 +147,9 @@ class AVIGATENetwork(nn.Module):
             return video.new_zeros(len(video), 1, video.shape[2]), video.new_zeros(len(video), 1, dtype=torch.bool)
         if mask is None:
             mask = torch.ones(audio.shape[:2], dtype=torch.bool, device=audio.device)
+        check_mask("audio", mask, audio)
+        if len(audio) != len(video):
+            raise DataError(f"audio of {len(audio)} videos for frames of {len(video)}; expected one row each, in order")
         if self.audio_encoder is not None:
             # padding keeps the finite values that the data set chose: spectrogram encoders know silence, not 0
             garbage = ~mask[..., None] & ~(mask.any(dim=1)[:, None, None] & audio.isfinite())
@@ -162,14 +168,4 @@ class AVIGATENetwork(nn.Module):
         width = self.query_tokens.shape[0]
         if features.dim() != 3 or features.shape[2] != width:
             raise DataError(f"{name} features have shape {tuple(features.shape)}, expected (B, length, {width})")
-        if mask.dtype != torch.bool or mask.shape != features.shape[:2]:
-            raise DataError(
-                f"{name}_mask is {mask.dtype} of shape {tuple(mask.shape)}, expected bool {tuple(features.shape[:2])}"
-            )
-
-
-def _reject_empty(name: str, unit: str, mask: Tensor) -> None:
-    empty = (~mask.any(dim=1)).nonzero().flatten().tolist()
-    if empty:
-        shown = ", ".join(map(str, empty[:5])) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
-        raise DataError(f"{name} {shown} of the batch: no valid {unit}; expected at least one")
+        check_mask(name, mask, features)

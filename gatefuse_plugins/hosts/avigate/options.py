@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ _CHOICES = {
     "gate_pooling": ("mean", "attention"),
     "text_alignment": ("mean", "attention"),
 }
+_SWITCHES = ("gating", "query_gate_scale", "dual_path", "text_gates", "decay_ffn", "mask_padding")
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,13 @@ class FusionOptions:
         return self.query_gate != "off" or self.text_gates
 
 
+def positive(value: object, or_zero: bool = False) -> bool:
+    """A finite number above 0 (or 0), and no bool."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return False
+    return value > 0 or (or_zero and value == 0)
+
+
 def option_faults(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Key and message of every option that is unknown or needs another one; ``values`` holds them all."""
     found = [
@@ -96,9 +105,11 @@ def option_faults(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         for key, choices in _CHOICES.items()
         if values[key] not in choices
     ]
-    temperature = values["attention_temperature"]
-    if not isinstance(temperature, int | float) or not temperature > 0:
-        found.append(("attention_temperature", f"{temperature!r}, expected a number above 0"))
+    found += [
+        (key, f"{values[key]!r}, expected True or False") for key in _SWITCHES if not isinstance(values[key], bool)
+    ]
+    if not positive(values["attention_temperature"]):
+        found.append(("attention_temperature", f"{values['attention_temperature']!r}, expected a number above 0"))
     no_query, no_decay = values["query_gate"] == "off", values["layer_decay"] == "off"
     needs_query = "needs query_gate='scalar' or 'headwise', which is 'off'"
     needs_gates = "needs gating=True: there is no gate that it could act on"
@@ -108,6 +119,7 @@ def option_faults(values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("text_alignment", values["text_alignment"] != "mean" and no_query, needs_query),
         ("text_gates", values["text_gates"] and not values["gating"], needs_gates),
         ("layer_decay", not no_decay and not values["gating"], needs_gates),
+        ("gate_pooling", values["gate_pooling"] != "mean" and no_query and not values["gating"], needs_gates),
         ("decay_ffn", values["decay_ffn"] and no_decay, "needs layer_decay='fixed' or 'learnable'"),
     )
     return found + [(key, message) for key, is_wrong, message in wrong if is_wrong]

@@ -93,3 +93,19 @@ class EncodedTexts(Rows):
 
     tokens: Tensor
     mask: Tensor
+
+
+def check_mask(name: str, mask: Tensor, features: Tensor) -> None:
+    """DataError unless ``mask`` is a bool (B, L) for ``features`` (B, L, ...)."""
+    if mask.dtype != torch.bool or mask.shape != features.shape[:2]:
+        raise DataError(
+            f"{name}_mask is {mask.dtype} of shape {tuple(mask.shape)}, expected bool {tuple(features.shape[:2])}"
+        )
+
+
+def reject_empty(name: str, unit: str, mask: Tensor) -> None:
+    """DataError that lists the rows of ``mask`` (B, L) without any True."""
+    empty = (~mask.any(dim=1)).nonzero().flatten().tolist()
+    if empty:
+        shown = ", ".join(map(str, empty[:5])) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise DataError(f"{name} {shown} of the batch: no valid {unit}; expected at least one")

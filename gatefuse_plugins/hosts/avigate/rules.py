@@ -8,7 +8,7 @@ from typing import Any
 
 from gatefuse_plugins.config.rules import dimension_rule
 from gatefuse_plugins.hosts.avigate.build import build_avigate
-from gatefuse_plugins.hosts.avigate.options import option_faults
+from gatefuse_plugins.hosts.avigate.options import option_faults, positive
 from gatefuse_plugins.hosts.blip2_cir.rules import size_of
 
 _SIZES = ("width", "num_heads", "num_query_tokens", "resampler_layers", "fusion_layers", "max_frames", "max_bytes")
@@ -30,8 +30,13 @@ def avigate_faults(node: Mapping[str, Any], path: str, root: Mapping[str, Any]) 
     width = values["width"]
     if width % values["num_heads"]:
         faults.append(f"{path}.num_heads: {values['num_heads']} does not divide width {width}")
-    if not isinstance(values["fusion_mix"], int | float) or not 0 <= values["fusion_mix"] <= 1:
+    if not positive(values["fusion_mix"], or_zero=True) or values["fusion_mix"] > 1:
         faults.append(f"{path}.fusion_mix: {values['fusion_mix']!r}, expected a share within 0..1")
+    if not positive(values["lse_temperature"]):
+        faults.append(f"{path}.lse_temperature: {values['lse_temperature']!r}, expected a number above 0")
+    for name in ("margin_beta", "margin_bound"):
+        if not positive(values[name], or_zero=True):
+            faults.append(f"{path}.{name}: {values[name]!r}, expected a number of at least 0")
     faults += [f"{path}.{key}: {message}" for key, message in option_faults(values)]
     return faults + _encoder_faults(node, path, width)
 

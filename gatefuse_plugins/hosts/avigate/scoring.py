@@ -6,7 +6,7 @@ texts would tell the answer; here every pair is fused anew, and what does not de
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from gatefuse_plugins.errors import ConfigError, suggestion
+from gatefuse_plugins.hosts.avigate.chunks import MAX_BYTES, chunks, pairs_within
 from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
 from gatefuse_plugins.hosts.avigate.similarity import (
     VideoVectors,
@@ -26,8 +27,6 @@ from gatefuse_plugins.hosts.avigate.similarity import (
 if TYPE_CHECKING:
     from gatefuse_plugins.hosts.avigate.network import AVIGATENetwork
 
-MAX_BYTES = 1 << 28
-"""Default bound on temporaries; beyond some hundred pairs at a time nothing gets faster."""
 DIRECTIONS = ("text_to_video", "video_to_text")
 
 
@@ -64,12 +63,13 @@ def score_all_pairs(
     """
     if not network.text_conditioned:
         return text_free_scores(network, texts, videos, max_bytes)
-    device = videos.frames.device
-    # video by video: a chunk then holds few videos, whose audio is projected once for all its texts
-    text_rows = torch.arange(len(texts), device=device).repeat(len(videos))
-    video_rows = torch.arange(len(videos), device=device).repeat_interleave(len(texts))
-    scores = _score_sorted(network, texts, videos, text_rows, video_rows, max_bytes)
-    return scores.view(len(videos), len(texts)).T
+    count = len(texts)
+
+    def pairs(place: Tensor) -> tuple[Tensor, Tensor]:
+        # video by video: a chunk then holds few videos, whose audio is projected once for all its texts
+        return place % count, place // count
+
+    return _score_sorted(network, texts, videos, count * len(videos), pairs, max_bytes).view(len(videos), count).T
 
 
 def score_pairs(
@@ -82,7 +82,11 @@ def score_pairs(
 ) -> Tensor:
     """(P,) similarity of text ``text_rows[p]`` and video ``video_rows[p]``; otherwise as :func:`score_all_pairs`."""
     order = video_rows.argsort(stable=True)
-    scores = _score_sorted(network, texts, videos, text_rows[order], video_rows[order], max_bytes)
+
+    def pairs(place: Tensor) -> tuple[Tensor, Tensor]:
+        return text_rows[order[place]], video_rows[order[place]]
+
+    scores = _score_sorted(network, texts, videos, len(order), pairs, max_bytes)
     return torch.zeros_like(scores).index_copy(0, order, scores)
 
 
@@ -122,55 +126,37 @@ def two_stage_scores(
     return scores if direction == "text_to_video" else scores.T
 
 
-def pairs_within(network: AVIGATENetwork, videos: EncodedVideos, texts: EncodedTexts | None, max_bytes: int) -> int:
-    """How many pairs may be fused at a time so that their temporaries stay within ``max_bytes``; at least 1.
-
-    Live at once are about 10 tensors of a pair's frames (input, normalised, FFN hidden layer of 4, projections), with
-    autograd about 46 a layer, one more a head where every head has a query of its own, and keys and values.
-    """
-    frames = videos.frames[0].numel()
-    layers = len(network.transformerClip.resblocks) if torch.is_grad_enabled() else 1
-    tensors = 46 if torch.is_grad_enabled() else 10
-    if network.transformerClip.options.query_gate == "headwise":
-        tensors += (4 if torch.is_grad_enabled() else 2) * network.num_heads
-    numbers = layers * (tensors * frames + 6 * videos.audio[0].numel())
-    if texts is not None:
-        numbers += layers * 2 * texts.tokens[0].numel()
-    return max(1, max_bytes // (numbers * videos.frames.element_size()))
-
-
-def _chunks(count: int, step: int) -> Iterator[slice]:
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
-
-
 def _score_sorted(
     network: AVIGATENetwork,
     texts: EncodedTexts,
     videos: EncodedVideos,
-    text_rows: Tensor,
-    video_rows: Tensor,
+    count: int,
+    pairs: Callable[[Tensor], tuple[Tensor, Tensor]],
     max_bytes: int,
 ) -> Tensor:
-    """:func:`score_pairs` for pairs that are sorted by video."""
-    text = text_vectors(texts.tokens, texts.mask)
-    states = network.transformerClip.text_states(texts.tokens, texts.mask)
+    """(count,) scores of ``pairs``, which gives rows of text and of video of places 0..count - 1, sorted by video."""
+    step = pairs_within(network, videos, texts, max_bytes)
 
     def score(text_rows: Tensor, video_rows: Tensor) -> Tensor:
+        wanted, text_of = text_rows.unique(return_inverse=True)
+        said = texts[wanted]
+        text = text_vectors(said.tokens, said.mask)
+        states = network.transformerClip.text_states(said.tokens, said.mask)
         present, row_of = video_rows.unique_consecutive(return_inverse=True)
         heard = videos[present]
         audio = network.transformerClip.audio_states(heard.audio, heard.has_audio)
         frames, mask = heard.frames.index_select(0, row_of), heard.mask.index_select(0, row_of)
-        fused = network.transformerClip.run(frames, audio, states, mask, row_of, text_rows)
+        fused = network.transformerClip.run(frames, audio, states, mask, row_of, text_of)
         vectors = video_vectors(network.blend(fused, frames), mask)
-        return pair_similarity(text.index_select(0, text_rows), vectors, network.scale, network.lse_temperature)
+        return pair_similarity(text.index_select(0, text_of), vectors, network.scale, network.lse_temperature)
 
-    step = pairs_within(network, videos, texts, max_bytes)
-    if len(text_rows) <= step:
-        return score(text_rows, video_rows)
+    device = videos.frames.device
+    if not count:
+        return videos.frames.new_zeros(0)
+    if count <= step:
+        return score(*pairs(torch.arange(count, device=device)))
     parts = []
-    for rows in _chunks(len(text_rows), step):
-        if torch.is_grad_enabled():
-            parts.append(checkpoint(score, text_rows[rows], video_rows[rows], use_reentrant=False))
-        else:
-            parts.append(score(text_rows[rows], video_rows[rows]))
+    for rows in chunks(count, step):
+        chosen = pairs(torch.arange(rows.start, rows.stop, device=device))
+        parts.append(checkpoint(score, *chosen, use_reentrant=False) if torch.is_grad_enabled() else score(*chosen))
     return torch.cat(parts)

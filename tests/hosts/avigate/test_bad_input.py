@@ -96,6 +96,12 @@ def test_bad_batches_are_named() -> None:
         model(**{**batch, "audio": batch["audio"][..., :6]})
     with pytest.raises(DataError, match="audio_mask is torch.float32"):
         model(**{**batch, "audio_mask": batch["audio_mask"].float()})
+    with pytest.raises(DataError, match="video_mask is torch.float32"):
+        model(**{**batch, "video_mask": batch["video_mask"].float()})
+    with pytest.raises(DataError, match=r"video_mask is torch.bool of shape \(4, 4\), expected bool \(4, 5\)"):
+        model(**{**batch, "video_mask": batch["video_mask"][:, :4]})
+    with pytest.raises(DataError, match="audio of 3 videos for frames of 4"):
+        model(**{**batch, "audio": batch["audio"][:3], "audio_mask": batch["audio_mask"][:3]})
     with pytest.raises(DataError, match="7 frames, but there are 6 positions"):
         model(**tiny_batch(frames=7))
     with pytest.raises(DataError, match="3 texts and 4 videos"):

@@ -15,7 +15,10 @@ VARIANTS = {"text-free": {}, "text-conditioned": {"query_gate": "scalar", "text_
 
 
 def shared_batch() -> dict[str, Tensor]:
-    return {**tiny_batch(tokens=2), "video_id": torch.tensor([0, 1, 2, 0])}  # one video on both ranks
+    """Videos 0 and 3 are the same; those of rank 0 have 5 and 3 frames, those of rank 1 at most 4."""
+    batch = {**tiny_batch(tokens=2), "video_id": torch.tensor([0, 1, 2, 0])}
+    batch["video_mask"][2:, 4:] = False
+    return batch
 
 
 def loss_and_gradients(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -30,6 +33,8 @@ def rank_main(rank: int, folder: str, variant: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     try:
         part = {key: value[2 * rank : 2 * rank + 2] for key, value in shared_batch().items()}
+        longest = int(part["video_mask"].sum(dim=1).max())  # as the data set pads each rank's batch
+        part |= {key: part[key][:, :longest] for key in ("video", "video_mask")}
         model = nn.parallel.DistributedDataParallel(tiny_avigate(**VARIANTS[variant]))
         loss, gradients = loss_and_gradients(model, part)
         torch.save({"loss": loss, "gradients": gradients}, Path(folder) / f"{rank}.pt")

@@ -130,6 +130,20 @@ def test_local_weights_load_whole_or_not_at_all(tmp_path: Path, vocabulary: Path
         text_encoder(vocabulary)
 
 
+def test_the_activation_is_that_of_the_folder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = CLIPFrameEncoder(**FRAMES)
+    first.model.config.hidden_act = "gelu"  # as in conversions of OpenCLIP's weights
+    first.model.save_pretrained(tmp_path)
+    loaded = CLIPFrameEncoder(**FRAMES, weights=str(tmp_path)).eval()
+    images = torch.randn(2, 3, 8, 8)
+    quick = first.eval()(images)
+    for layer in first.model.vision_model.encoder.layers:
+        layer.mlp.activation_fn = torch.nn.GELU()
+    torch.testing.assert_close(loaded(images), first(images))
+    assert not torch.allclose(quick, first(images), atol=1e-4)
+
+
 def test_sizes_that_do_not_fit_are_told(vocabulary: Path) -> None:
     with pytest.raises(ConfigError, match="nearest: 8"):
         CLIPFrameEncoder(**(FRAMES | {"image_size": 9}))

@@ -10,9 +10,11 @@ from tiny_avigate import HEADS, WIDTH, tiny_avigate, tiny_batch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.gates import gate_taps
 from gatefuse_plugins.hosts.avigate import FusionOptions
 from gatefuse_plugins.hosts.avigate.blocks import GatedFusionBlock
+from gatefuse_plugins.hosts.avigate.rules import avigate_faults
 
 PRESENT = torch.ones(3, dtype=torch.bool)
 
@@ -126,6 +128,34 @@ def test_text_gates_see_the_text_and_start_without_it() -> None:
     with torch.no_grad():
         batch = tiny_batch(tokens=2)
         torch.testing.assert_close(texted(**batch), plain(**batch))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_attention_pools_work_in_half_precision(dtype: torch.dtype) -> None:
+    model, batch = tiny_avigate(gate_pooling="attention", query_gate="scalar"), tiny_batch(tokens=2)
+    with torch.no_grad(), torch.autocast("cpu", dtype):
+        found = model(**batch)
+    torch.testing.assert_close(found.float(), model(**batch).detach(), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gating": False, "gate_pooling": "attention"}, "gate_pooling: needs gating=True"),
+        ({"query_gate": "scalar", "dual_path": "no"}, "dual_path: 'no', expected True or False"),
+        ({"attention_temperature": True}, "attention_temperature: True, expected a number above 0"),
+        ({"attention_temperature": math.inf}, "attention_temperature: inf, expected a number above 0"),
+    ],
+)
+def test_options_that_do_nothing_or_are_no_values_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny_avigate(**options)
+
+
+def test_numbers_of_a_config_are_judged_before_anything_is_built() -> None:
+    numbers = {"fusion_mix": 3.0, "lse_temperature": 0, "margin_beta": -1, "margin_bound": "x"}
+    faults = avigate_faults(numbers, "model", {})
+    assert [fault.split(":")[0] for fault in faults] == [f"model.{name}" for name in numbers]
 
 
 def test_attention_temperature_divides_the_logits() -> None:

@@ -114,6 +114,29 @@ def test_leaks_are_found_in_a_users_model_and_not_in_ours() -> None:
     assert find_leaks(model, Loader()).depends_on_position
 
 
+def test_a_leak_is_found_at_the_start_of_training_through_gates_that_are_next_to_shut() -> None:
+    model = tiny_avigate(spread=0.0, query_gate="scalar", fusion_mix=0.05)
+    assert find_leaks(model, Loader()).position_shift < 1e-12
+    model.__class__ = LeakyAVIGATE
+    report = find_leaks(model, Loader())
+    assert report.depends_on_position and report.position_shift < 1e-3
+    assert model.query_tokens.dtype == torch.float32
+
+
+@pytest.mark.parametrize("options", [{}, {"query_gate": "scalar", "gate_pooling": "attention"}], ids=str)
+def test_sets_encoded_in_half_precision_are_scored_in_the_models_own(options: dict) -> None:
+    model = tiny_avigate(**options)
+    model.text_encoder = torch.nn.Linear(8, 8)
+    batch = Clips().batch(list(range(VIDEOS)), list(range(VIDEOS)))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = model.eval()(mode="predict", **batch)
+    assert half[0]["tokens"].dtype == half[0]["audio"].dtype == half[0]["frames"].dtype == torch.float32
+    metric = MSRVTTMetric()
+    metric.dataset_meta = {**Clips().metainfo, "target": np.arange(VIDEOS)}
+    metric.process({}, half)
+    assert 0 <= metric.evaluate(VIDEOS)["msrvtt/mean"] <= 100
+
+
 def test_bad_use_of_the_metric_is_named() -> None:
     with pytest.raises(ConfigError, match="rerank=0"):
         MSRVTTMetric(rerank=0)

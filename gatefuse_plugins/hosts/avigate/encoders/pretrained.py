@@ -19,7 +19,8 @@ def build_pretrained(owner: str, model_class: Any, config: Any, weights: str | N
 
     Args:
         owner: class that asks, for messages.
-        config: the sizes that the caller wants; those of the folder must be equal.
+        config: the sizes that the caller wants; those of the folder must be equal. What else the folder says of the
+            computation (activation, eps of the norms) is taken from there.
         weights: folder with ``config.json`` and weights in the format of transformers; ``None`` leaves the random
             initialisation, for a checkpoint to replace.
         section: name of the part's section in a ``config.json`` that describes several parts, as CLIP's does.
@@ -44,6 +45,8 @@ def build_pretrained(owner: str, model_class: Any, config: Any, weights: str | N
     if differing:
         listed = "; ".join(f"{key} is {theirs}, given {ours}" for key, (theirs, ours) in differing.items())
         raise ConfigError(f"{owner}: weights={weights!r} are of other sizes: {listed}")
+    for key in _COMPUTATION & stated.keys() & vars(config).keys():
+        setattr(config, key, stated[key])
     try:
         model, info = model_class.from_pretrained(
             str(folder), config=config, local_files_only=True, output_loading_info=True
@@ -61,6 +64,8 @@ _SIZES = (
     *("image_size", "vocab_size", "max_position_embeddings", "max_length", "num_mel_bins"),
     *("frequency_stride", "time_stride"),
 )
+_COMPUTATION = {"hidden_act", "layer_norm_eps"}
+"""Beside sizes: conversions of OpenCLIP's models have another activation than OpenAI's."""
 
 
 def require_vocabulary(owner: str, vocabulary: str, files: tuple[str, ...]) -> Path:
