@@ -15,10 +15,10 @@ from gatefuse_plugins.data.events import EventSetConfig, make_qvhighlights_event
 from gatefuse_plugins.data.fashioniq_annotations import CATEGORIES, fashioniq_files, fashioniq_root
 from gatefuse_plugins.data.moments.places import moment_files
 from gatefuse_plugins.data.msrvtt import msrvtt_files, msrvtt_root
+from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.data.scenes import SceneSetConfig, make_cirr_scenes, make_fashioniq_scenes
 from gatefuse_plugins.errors import ConfigError, suggestion
 
-Progress = Callable[[int, int], None]
 SetConfig = SceneSetConfig | EventSetConfig | ClipSetConfig
 
 

@@ -7,12 +7,11 @@ import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 pytest.importorskip("lavis", reason="the composed-retrieval host needs the extra [lavis]")
 
@@ -87,11 +86,9 @@ def smoke(workshop: Workshop) -> tuple[Path, str]:
 
 
 @pytest.fixture
-def fail_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+def fail_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a tool inside this process (imports cost seconds), demand exit status 2, return what it wrote to stderr."""
     monkeypatch.chdir(ROOT)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
 
     def run(script: str, *arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", [script, *arguments])
@@ -102,5 +99,4 @@ def fail_tool(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         assert "Traceback" not in error
         return error
 
-    yield run
-    torch.set_num_threads(threads)
+    return run

@@ -47,7 +47,6 @@ def small(root: Path, *more: str) -> list[str]:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Holds ``set`` and the finished run ``work``."""
     root = tmp_path_factory.mktemp("msrvtt")
-    torch.set_num_threads(1)
     assert run_tool("tools/train.py", QUERY_GATE, "--work-dir", str(root / "work"), *small(root)) == 0
     return root
 

@@ -20,14 +20,6 @@ from gatefuse_plugins.registry import MODELS
 SMALL = {"width": 32, "depth": 1, "num_heads": 2}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def scenes():
     drawn = make_split(600, 10, 20, random.Random(0), set()).scenes

@@ -21,7 +21,6 @@ from gatefuse_plugins.hosts.avigate import (
 from gatefuse_plugins.hosts.avigate.losses import symmetric_contrastive_loss
 from gatefuse_plugins.hosts.avigate.similarity import all_pairs_similarity, text_vectors, video_vectors
 
-torch.set_num_threads(1)
 COUNT, WIDTH = 150, 16
 VARIANTS = [
     {},

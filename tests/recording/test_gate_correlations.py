@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "hosts" / "avigate"))
 from tiny_avigate import tiny_avigate, tiny_batch
+from torch import nn
 
 from gatefuse_plugins.gates import GateTap, gate_taps
 from gatefuse_plugins.hosts.avigate import score_all_pairs, two_stage_scores

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from gated_models import Layered, gate_values
 from torch import nn
 
 from gatefuse_plugins.analysis.gates.analyzer import GateAnalyzer, TrackedGateData
 from gatefuse_plugins.errors import ConfigError, DataError
 from gatefuse_plugins.recording.tracking import GateTracker
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "recording"))
-from gated_models import Layered, gate_values
 
 
 def tracked(values: torch.Tensor, mask: torch.Tensor | None, *ids: object) -> GateTracker:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "hosts"))
-sys.path.append(str(Path(__file__).resolve().parents[2] / "data"))
 from data_sets import write_cirr, write_fashioniq
+from PIL import Image
 from tiny_hosts import FUSION, IMAGE_SIZE, tiny_host
 
 from gatefuse_plugins.analysis.gates.gallery_ranks import rank_gallery

@@ -5,23 +5,19 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from data_sets import write_cirr
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner import runner as runner_module
-from torch.utils.data import DataLoader
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "hosts"))
-sys.path.append(str(Path(__file__).resolve().parents[2] / "data"))
-from data_sets import write_cirr
 from tiny_hosts import FUSION, IMAGE_SIZE, tiny_host
+from torch.utils.data import DataLoader
 
 from gatefuse_plugins.analysis import gate_map_hook
 from gatefuse_plugins.analysis.gate_map_hook import GateMapHook
