@@ -58,7 +58,8 @@ def read_result(run: AblationRun) -> dict[str, Any]:
 def run_values(run: AblationRun) -> dict[str, float]:
     """Every figure of a finished run: metrics of its best validation, epochs until then, wall time of the training.
 
-    Where the run ended with a test (``FinalTestHook``), ``test/NAME`` is that of the epoch that validation chose.
+    Where the run ended with a test (``FinalTestHook``), ``test/last/NAME`` is that of the last epoch and
+    ``test/best/NAME`` that of the epoch that validation chose.
     Where no best checkpoint was selected the metrics are the last validation's and epochs to best is nan. Wall time
     runs to the last row of the training log, over all parts of a resumed run.
 
@@ -72,8 +73,9 @@ def run_values(run: AblationRun) -> dict[str, float]:
         raise DataError(f"{run.work_dir}: the run finished without a validation; expected one at the end of training")
     rows = read_training_log(run.work_dir / TRAINING_LOG)[1]
     seconds = float(rows[-1]["seconds"]) if rows else math.nan
-    tested = (record.get("test") or {}).get("best", {})
-    metrics = {**metrics, **{f"test/{name}": value for name, value in tested.items()}}
+    tested: dict[str, dict[str, float | None]] = record.get("test") or {}
+    for name in next(iter(tested.values()), {}):  # side by side
+        metrics = {**metrics, **{f"test/{epoch}/{name}": found.get(name) for epoch, found in tested.items()}}
     known = {name: value for name, value in metrics.items() if value is not None}
     return {**known, EPOCHS_TO_BEST: float(best.get("epoch", math.nan)), WALL_SECONDS: seconds}
 

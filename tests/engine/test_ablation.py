@@ -175,14 +175,28 @@ def test_tool_tells_failed_runs_from_errors(
     assert f"ablate.py: b, seed 0 failed; see {tmp_path / 'out' / 'b' / 'seed_0'}" in capsys.readouterr().err
 
 
-def test_the_test_split_counts_at_the_epoch_that_validation_chose(arms: list[Path], tmp_path: Path) -> None:
+def test_the_test_split_counts_with_the_last_weights_and_those_that_validation_chose(
+    arms: list[Path], tmp_path: Path
+) -> None:
     runs = plan_runs(arms[:1], [0], tmp_path / "out")
     run_all(runs, tmp_path / "train.py", lambda line: None)
     path = runs[0].work_dir / "metrics.json"
-    tested = {"test": {"last": {"cirr/mean": 3.0}, "best": {"cirr/mean": 7.0}}}
-    path.write_text(json.dumps(json.loads(path.read_text()) | tested))
-    figures = summarise(runs)["a"]
-    assert (figures["cirr/mean"].mean, figures["test/cirr/mean"].mean) == (10.0, 7.0)
+    record = json.loads(path.read_text())
+    last = {"cirr/mean": 3.0, "cirr/R@1": 1.0}
+    path.write_text(json.dumps(record | {"test": {"last": last, "best": {"cirr/mean": 7.0, "cirr/R@1": 2.0}}}))
+    figures = {name: spread.mean for name, spread in summarise(runs)["a"].items()}
+    assert list(figures.items())[:5] == [
+        ("cirr/mean", 10.0),
+        ("test/last/cirr/mean", 3.0),
+        ("test/best/cirr/mean", 7.0),
+        ("test/last/cirr/R@1", 1.0),
+        ("test/best/cirr/R@1", 2.0),
+    ]
+    path.write_text(json.dumps(record | {"test": {"last": last}}))  # no best one was chosen
+    assert {name for name in summarise(runs)["a"] if name.startswith("test/")} == {
+        "test/last/cirr/mean",
+        "test/last/cirr/R@1",
+    }
 
 
 def test_unfinished_run_is_no_result(arms: list[Path], tmp_path: Path) -> None:
