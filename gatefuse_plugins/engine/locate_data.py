@@ -1,4 +1,4 @@
-"""Whether ``data_root`` holds the real data set, holds it in part, or an embedded set has to stand in."""
+"""Whether ``data_root`` holds a data set, holds it in part, or an embedded set has to stand in."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from gatefuse_plugins.data.base_annotations import dataset_identity
 from gatefuse_plugins.engine.data_kinds import data_kind
 from gatefuse_plugins.errors import DataError
 
@@ -18,13 +19,15 @@ class DataPlace:
     Attributes:
         kind: name of the data set, as in ``cfg.dataset``.
         root: folder for ``data_root``.
-        embedded: the embedded set is used.
+        embedded: an embedded set is used, be it that ``data_root`` holds one.
+        stands_in: it is the config's own, which has to be made where it is absent.
         reason: why, for the log.
     """
 
     kind: str
     root: Path
     embedded: bool
+    stands_in: bool
     reason: str
 
 
@@ -47,7 +50,9 @@ def locate_data(cfg: Config) -> DataPlace:
         missing = [str(path) for path in expected if not path.is_file()]
     found = [path for path in expected if path.is_file()]
     if expected and not missing:
-        return DataPlace(kind, data_root, False, "found in data_root")
+        folders = {data_root, expected[0].parent}
+        embedded = any(dataset_identity(folder, kind, "", ())["embedded"] for folder in folders)
+        return DataPlace(kind, data_root, embedded, False, "found in data_root")
     if found:
         raise DataError(
             f"data_root={str(data_root)!r} holds {kind} in part: {len(missing)} annotation files are missing, such as"
@@ -56,4 +61,4 @@ def locate_data(cfg: Config) -> DataPlace:
     if not cfg.get("embedded"):
         raise DataError(f"data_root={str(data_root)!r} holds no {kind}: {missing[0]}")
     state = "does not exist" if not data_root.exists() else f"holds no {kind}"
-    return DataPlace(kind, Path(cfg.embedded.root), True, f"data_root={str(data_root)!r} {state}")
+    return DataPlace(kind, Path(cfg.embedded.root), True, True, f"data_root={str(data_root)!r} {state}")

@@ -44,7 +44,7 @@ def prepare(
         ConfigError, DataError, WeightsUnavailableError: as the parts raise them, before any training starts.
     """
     place = locate_data(cfg)
-    if is_main_process() and place.embedded:
+    if is_main_process() and place.stands_in:
         make_embedded(place.kind, cfg.embedded)
     barrier()
     used = list(datasets(cfg, loaders))

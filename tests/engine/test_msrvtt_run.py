@@ -140,7 +140,13 @@ def test_a_checkpoint_of_another_variant_is_refused(
 def test_real_data_without_weights_names_the_folder(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    places = [f"data_root={trained / 'set'}", f"weights.clip={tmp_path / 'clip'}", "val_videos=10", "num_workers=0"]
+    places = [
+        f"data_root={trained / 'set'}",
+        "profile=real",
+        f"weights.clip={tmp_path / 'clip'}",
+        "val_videos=10",
+        "num_workers=0",
+    ]
     arguments = ["configs/msrvtt_avigate.py", "--work-dir", str(tmp_path / "work"), "--cfg-options", *places]
     assert run_tool("tools/train.py", *arguments) == 2
     error = capsys.readouterr().err

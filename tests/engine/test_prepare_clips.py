@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 import gatefuse_plugins.plugins  # noqa: F401 (registers data sets)
+from gatefuse_plugins.engine.locate_data import DataPlace, locate_data
 from gatefuse_plugins.engine.prepare import LOADERS, TESTING, prepare
 from gatefuse_plugins.engine.prepare_clips import check_clip_features
 from gatefuse_plugins.errors import CheckpointError, ConfigError
@@ -68,6 +69,16 @@ def config(root: Path, encoders: list[str], **model: Any) -> Config:
 @pytest.fixture(autouse=True)
 def scope() -> None:
     DefaultScope.get_instance("test_prepare_clips", scope_name="gatefuse")
+
+
+def test_an_embedded_set_may_be_named(tmp_path: Path) -> None:
+    """It keeps the sizes that it has, and a config with a profile of its own for such sets takes that one."""
+    cfg = config(tmp_path, [])
+    made = prepare(cfg)
+    cfg.data_root, cfg.embedded = str(tmp_path / "set"), {"root": str(tmp_path / "other")}
+    assert locate_data(cfg) == DataPlace("msrvtt", tmp_path / "set", True, False, "found in data_root")
+    assert prepare(cfg) == made
+    assert not (tmp_path / "other").exists()
 
 
 def test_features_replace_the_encoder(tmp_path: Path, registered: None) -> None:
