@@ -19,6 +19,8 @@ from gatefuse_plugins.recording.tap_hooks import tap_mask
 from gatefuse_plugins.registry import HOOKS
 
 PARTNERS = ("attention", "ffn")
+_ROUNDING = 4 * torch.finfo(torch.float32).eps
+"""Relative deviation of a constant that was averaged in float32, as gates are over their heads."""
 
 
 class RunningCorrelation:
@@ -49,28 +51,31 @@ class RunningCorrelation:
 
     @property
     def value(self) -> float:
-        """In -1..1; NaN where one of the streams never varied."""
-        if self._products is None:
+        """In -1..1; NaN where one of the streams never varied by more than the rounding of float32."""
+        if self._products is None or self._mean is None:
+            return math.nan
+        noise = self.count * (_ROUNDING * self._mean).square()
+        if not (self._products.diagonal() > noise).all():
             return math.nan
         (first, product), (_, second) = self._products.tolist()
-        scale = math.sqrt(first * second)
-        return product / scale if scale > 0 else math.nan
+        return product / math.sqrt(first * second)
 
 
 @HOOKS.register_module()
 class GateCorrelationHook(Hook):
     """Add ``gate_correlation/query_attention_LAYER`` and ``.../query_ffn_LAYER`` to the metrics of an evaluation.
 
-    Every pair of a text and a video that is scored counts once, heads averaged, before any layer decay (which scales
-    a layer's gate and so changes no correlation). Samples that the query gate's mask leaves out (videos without audio,
-    whose gates all stand at their neutral values) do not count. Models without a query gate add nothing. Pairs are
-    scored by the main process, which sees them all.
+    Every scoring of a text with a video counts, heads averaged, before any layer decay (which scales a layer's gate and
+    so changes no correlation): each pair once, or with ``MSRVTTMetric(rerank=...)`` once for each direction that
+    re-ranks it. Samples that the query gate's mask leaves out (videos without audio, whose gates all stand at their
+    neutral values) do not count. Models without a query gate add nothing. Pairs are scored by the main process, which
+    sees them all.
 
     Args:
         prefix: put in front of the metrics' names.
     """
 
-    priority = "VERY_HIGH"  # before the hooks that record and write the metrics
+    priority = "HIGHEST"  # before RuntimeInfoHook (VERY_HIGH), which hands the metrics to log, TensorBoard and files
 
     def __init__(self, prefix: str = "gate_correlation") -> None:
         self.prefix = prefix

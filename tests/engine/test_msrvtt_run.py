@@ -63,6 +63,8 @@ def test_the_best_epoch_is_of_the_validation_split_and_its_figures_come_again(tr
         assert -1 <= metrics[f"gate_correlation/query_attention_{layer}"] <= 1
     names = [*(f"R@{k}" for k in (1, 5, 10)), "MedianR", "MeanR"]
     assert {f"msrvtt/{way}_{name}" for way in ("t2v", "v2t") for name in names} <= metrics.keys()
+        (scalars,) = (trained / "work").glob("*/vis_data/scalars.json")
+        assert f"gate_correlation/query_attention_{layer}" in scalars.read_text()
     again = [QUERY_GATE, checkpoint, "--split", "val", "--work-dir", str(tmp_path), *small(trained)]
     assert run_tool("tools/test.py", *again) == 0
     record = json.loads((tmp_path / "val_metrics.json").read_text())

@@ -31,6 +31,19 @@ def test_batches_give_the_correlation_of_the_whole() -> None:
     assert math.isnan(constant.value)
 
 
+def test_rounding_of_a_saturated_gate_is_no_variation() -> None:
+    noise = torch.where(torch.arange(50) % 3 == 0, -(2.0**-24), 0.0)
+    saturated, moving = torch.ones(50) + noise, torch.linspace(0, 1, 50)
+    assert saturated.unique().numel() == 2
+    for pair in ((saturated, moving), (moving, saturated)):
+        found = RunningCorrelation()
+        found.update(*pair)
+        assert math.isnan(found.value)
+    small = RunningCorrelation()  # values that are small, and really vary
+    small.update(moving * 1e-12, moving)
+    assert small.value == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("options", [{"query_gate": "scalar", "layer_decay": "fixed"}, {"query_gate": "headwise"}])
 @pytest.mark.parametrize("two_stages", [False, True])
 def test_every_scored_pair_with_audio_counts_once(options: dict[str, Any], two_stages: bool) -> None:
