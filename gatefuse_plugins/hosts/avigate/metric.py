@@ -33,7 +33,7 @@ class MSRVTTMetric(BaseMetric):
         max_bytes: bound on the temporaries of scoring.
 
     Raises:
-        ConfigError: ``rerank`` or ``max_bytes`` is below 1.
+        ConfigError: ``rerank`` is no whole number, or ``rerank`` or ``max_bytes`` is below 1.
     """
 
     default_prefix = "msrvtt"
@@ -47,6 +47,8 @@ class MSRVTTMetric(BaseMetric):
         collect_dir: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if rerank is not None and (not isinstance(rerank, int) or isinstance(rerank, bool)):
+            raise ConfigError(f"MSRVTTMetric: {rerank=}; expected a whole number of candidates, or None for all")
         if min(max_bytes, 1 if rerank is None else rerank) < 1:
             raise ConfigError(f"MSRVTTMetric: {rerank=} and {max_bytes=} must be at least 1")
         self.rerank, self.max_bytes = rerank, max_bytes
