@@ -36,12 +36,15 @@ class AnnouncingRunner(Runner):
     """A Runner whose log file begins with :func:`notices`, ahead of environment and config."""
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
-        """Open the log and write the notices of ``cfg.dataset_identity`` into it."""
+        """Open the log and write the notices of ``cfg.dataset_identity`` into the file; ``prepare`` has shown them."""
         logger = super().build_logger(log_level, log_file, **kwargs)
         if identity := self.cfg.get("dataset_identity"):
             level, lines = notices(identity, self.cfg.get("dataset", "the benchmark"))
+            files = [one for one in logger.handlers if isinstance(one, logging.FileHandler) and level >= one.level]
             for line in lines:
-                logger.log(level, line)
+                record = logger.makeRecord(logger.name, level, __file__, 0, line, (), None)
+                for handler in files:
+                    handler.handle(record)
         return logger
 
     def build_param_scheduler(self, scheduler: Any) -> Any:
