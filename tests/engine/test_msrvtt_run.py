@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import json
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,10 +63,10 @@ def test_the_best_epoch_is_of_the_validation_split_and_its_figures_come_again(tr
     checkpoint, metrics = best(trained)
     for layer in (0, 1):
         assert -1 <= metrics[f"gate_correlation/query_attention_{layer}"] <= 1
-    names = [*(f"R@{k}" for k in (1, 5, 10)), "MedianR", "MeanR"]
-    assert {f"msrvtt/{way}_{name}" for way in ("t2v", "v2t") for name in names} <= metrics.keys()
         (scalars,) = (trained / "work").glob("*/vis_data/scalars.json")
         assert f"gate_correlation/query_attention_{layer}" in scalars.read_text()
+    names = [*(f"R@{k}" for k in (1, 5, 10)), "MedianR", "MeanR"]
+    assert {f"msrvtt/{way}_{name}" for way in ("t2v", "v2t") for name in names} <= metrics.keys()
     again = [QUERY_GATE, checkpoint, "--split", "val", "--work-dir", str(tmp_path), *small(trained)]
     assert run_tool("tools/test.py", *again) == 0
     record = json.loads((tmp_path / "val_metrics.json").read_text())
@@ -90,6 +92,21 @@ def test_a_final_test_on_the_validating_split_is_refused(trained: Path, capsys: 
     same = small(trained, "test_dataloader.dataset.split=val")
     assert run_tool("tools/train.py", QUERY_GATE, "--work-dir", str(trained / "same"), *same) == 2
     assert "FinalTestHook: test_dataloader.dataset is missing or the one that validates" in capsys.readouterr().err
+
+
+def test_faults_of_the_test_split_cost_no_training(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained / "set", tmp_path / "set")
+    with (tmp_path / "set/MSRVTT_JSFUSION_test.csv").open() as stream:
+        name = next(csv.DictReader(stream))["video_id"]
+    shutil.rmtree(tmp_path / "set/frames" / name)
+    options = small(trained, f"data_root={tmp_path / 'set'}")  # profile=auto: the embedded one
+    assert run_tool("tools/train.py", QUERY_GATE, "--work-dir", str(tmp_path / "work"), *options) == 2
+    assert f"videos of which nothing lies in {tmp_path / 'set'}" in (error := capsys.readouterr().err)
+    assert f"(1): {name}" in error
+    assert not list((tmp_path / "work").glob("*.pth"))
+    assert not (tmp_path / "work/training_log.csv").exists()
 
 
 def test_the_log_tells_all_gates(trained: Path) -> None:

@@ -21,18 +21,20 @@ class FinalTestHook(Hook):
 
     Raises:
         ConfigError: before training, where the config has no test split apart from the one that validates.
+        DataError: before training, what is wrong with the test split as far as can be told without decoding it.
     """
 
     priority = "VERY_LOW"  # before MetricsFileHook, which writes what is found
 
     def before_train(self, runner: Runner) -> None:
-        """Check that there is something to test on."""
+        """Check that there is something to test on, and make it ready: its faults are not to cost a training."""
         loaders = runner.cfg.get("test_dataloader"), runner.cfg.get("val_dataloader")
         if loaders[0] is None or (loaders[1] is not None and loaders[0].dataset == loaders[1].dataset):
             raise ConfigError(
                 "FinalTestHook: test_dataloader.dataset is missing or the one that validates; expected another split,"
                 " or leave the hook out of custom_hooks"
             )
+        _ = runner.test_loop  # a property that builds data set, loader and metrics
 
     def after_train(self, runner: Runner) -> None:
         """Test twice, or once where the last weights are the best ones."""
