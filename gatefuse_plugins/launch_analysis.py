@@ -33,6 +33,7 @@ from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import require_folder
 from gatefuse_plugins.hosts.distributed import unwrapped
 from gatefuse_plugins.launch_analysis_sources import Source, find_source, train_demo
+from gatefuse_plugins.launch_setup import refuse_flags
 from gatefuse_plugins.user_code import load_module
 
 MAX_SAMPLES = 50
@@ -85,10 +86,7 @@ def _refuse_idle(args: argparse.Namespace) -> None:
     if args.config:
         return
     idle = ("--split", "--data-path", "--cfg-options", "--work-dir", "--trust", *(["--training-log"] * args.demo))
-    for flag in idle:
-        if given := getattr(args, flag.removeprefix("--").replace("-", "_"), None):
-            shown = flag if given is True else f"{flag} {' '.join(given) if isinstance(given, list) else given}"
-            raise ConfigError(f"{shown}: has no effect here; it needs --config with --checkpoint")
+    refuse_flags(args, idle, "it needs --config with --checkpoint")
     if args.launcher != "none":
         raise ConfigError(f"--launcher {args.launcher}: gates are analysed in one process; leave it out")
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import warnings
 from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -76,6 +77,15 @@ def _join_ranks(cfg: Config, launcher: str) -> None:
 
 def read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
     """The checkpoint ``args.checkpoint``, and the identity of the data set that ``cfg`` tests on, made ready.
+
+def refuse_flags(args: argparse.Namespace, flags: Iterable[str], advice: str) -> None:
+    """ConfigError with ``advice`` where one of ``flags``, which would have no effect, is given."""
+    for flag in flags:
+        given = getattr(args, flag.removeprefix("--").replace("-", "_"), None)
+        if given is not None and given is not False:
+            shown = flag if given is True else f"{flag} {' '.join(given) if isinstance(given, list) else given}"
+            raise ConfigError(f"{shown}: has no effect here; {advice}")
+
 
     Raises:
         CheckpointError: unreadable, or trained on the features of other frozen encoders.

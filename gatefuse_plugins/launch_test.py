@@ -28,9 +28,12 @@ from gatefuse_plugins.files import require_file, require_folder, write_json
 from gatefuse_plugins.hosts.avigate import AVIGATE
 from gatefuse_plugins.hosts.avigate.sets import find_leaks
 from gatefuse_plugins.hosts.distributed import unwrapped
-from gatefuse_plugins.launch_setup import load_for_evaluation, load_run_config, read_and_prepare
+from gatefuse_plugins.launch_setup import load_for_evaluation, load_run_config, read_and_prepare, refuse_flags
 from gatefuse_plugins.recording.gate_log_hook import requested_gate_log
 from gatefuse_plugins.registry import DATASETS, HOOKS, METRICS
+
+_PLOT_FLAGS = ("--plots", "--plot-qids", "--plots-dir")
+_FILE_FLAGS = ("--out", "--submission", *_PLOT_FLAGS, "--gate-log", "--gate-sample-count", "--gate-save-path")
 
 
 def launch_test(args: argparse.Namespace) -> dict[str, float]:
@@ -84,8 +87,10 @@ def launch_leak_check(args: argparse.Namespace) -> LeakReport:
 
     Raises:
         CheckpointError, DataError: as :func:`launch_test`.
-        ConfigError: a fault of the config, or a model that scores no pairs of text and video.
+        ConfigError: a fault of the config, a flag about files that are not written here, or a model that scores no
+            pairs of text and video.
     """
+    refuse_flags(args, _FILE_FLAGS, "--leak-check writes nothing; leave one of them out")
     cfg = load_run_config(args)
     checkpoint, _ = read_and_prepare(cfg, args)
     runner = build_runner(cfg, checkpoint)
@@ -139,14 +144,15 @@ def _choose_queries(cfg: Config, args: argparse.Namespace) -> tuple[MomentDatase
         if args.plots_dir:
             raise ConfigError(f"--plots-dir {args.plots_dir}: nothing to draw; add --plots N or --plot-qids QID ...")
         return None
+    flag = "--plot-qids" if args.plots is None else "--plots"
     if args.plots is not None and args.plots < 1:
         raise ConfigError(f"--plots {args.plots}: expected 1 or more")
     if find_spec("matplotlib") is None:
-        raise ConfigError("pictures need matplotlib; pip install 'gatefuse-plugins[report]', or leave --plots out")
+        raise ConfigError(f"{flag}: needs matplotlib; pip install 'gatefuse-plugins[report]', or leave the flag out")
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     if not isinstance(dataset, MomentDataset):
         raise ConfigError(
-            f"--plots: pictures are of moment-retrieval queries, and test_dataloader.dataset is a "
+            f"{flag}: pictures are of moment-retrieval queries, and test_dataloader.dataset is a "
             f"{type(dataset).__name__}; expected QVHighlightsDataset or TVSumDataset"
         )
     return dataset, choose_rows(dataset.metainfo["annotations"], args.plots, args.plot_qids)

@@ -109,6 +109,25 @@ def test_faults_of_the_test_split_cost_no_training(
     assert not (tmp_path / "work/training_log.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--leak-check", "--out", "y.json"], "--out y.json: has no effect here; --leak-check writes nothing"),
+        (["--leak-check", "--plots", "0"], "--plots 0: has no effect here; --leak-check writes nothing"),
+        (["--leak-check", "--gate-log"], "--gate-log: has no effect here; --leak-check writes nothing"),
+        (["--plot-qids", "7", "8"], "--plot-qids: pictures are of moment-retrieval queries"),
+    ],
+)
+def test_flags_without_effect_are_refused(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    if "--plot-qids" in flags:
+        pytest.importorskip("matplotlib", reason="pictures need the extra 'report'")
+    given = [QUERY_GATE, best(trained)[0], *flags, "--work-dir", str(tmp_path), *small(trained)]
+    assert run_tool("tools/test.py", *given) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_the_log_tells_all_gates(trained: Path) -> None:
     header = (trained / "work/training_log.csv").read_text().splitlines()[0]
     for gate in ("attn_gate", "ff_gate", "query_gate"):
