@@ -16,7 +16,7 @@ from gatefuse_plugins.data.progress import progress_bar
 from gatefuse_plugins.errors import ConfigError
 from gatefuse_plugins.files import file_digest
 from gatefuse_plugins.hosts.blip2_cir.network import ComposedRetrievalNetwork
-from gatefuse_plugins.launch_setup import load_for_evaluation, load_run_config, read_and_prepare
+from gatefuse_plugins.launch_setup import load_for_evaluation, load_run_config, read_and_prepare, warn_of_changes
 from gatefuse_plugins.registry import DATASETS, MODELS
 from gatefuse_plugins.retrieval import GalleryIndex, check_target, encode_gallery, kind_of, write_index
 from gatefuse_plugins.retrieval.encoding import item_paths
@@ -38,6 +38,7 @@ def launch_index(args: argparse.Namespace) -> GalleryIndex:
     digest = file_digest(args.checkpoint)
     checkpoint, identity = read_and_prepare(cfg, args)
     model = load_model(cfg.model, checkpoint)
+    warn_of_changes(checkpoint, cfg.model)
     queries = _query_model(cfg, checkpoint, model)
     kind, loader = kind_of(model), cfg.test_dataloader
     dataset = DATASETS.build(loader.dataset)

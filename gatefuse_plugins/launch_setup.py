@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import warnings
-from pathlib import Path
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import init_dist
+from mmengine.logging import print_log
 from torch import nn
 
 import gatefuse_plugins.plugins  # noqa: F401  registers every component before a config is judged
 from gatefuse_plugins.checkpoints.avigate import with_our_names
 from gatefuse_plugins.checkpoints.loading import LoadReport, load_into
+from gatefuse_plugins.checkpoints.migration import changed_options
 from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
 from gatefuse_plugins.config import load_config, validate_config
 from gatefuse_plugins.data.cache_builder import module_digest
@@ -75,9 +78,6 @@ def _join_ranks(cfg: Config, launcher: str) -> None:
         raise ConfigError(f"--launcher {launcher}: needs CUDA, and none is available here; use torchrun with pytorch")
 
 
-def read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
-    """The checkpoint ``args.checkpoint``, and the identity of the data set that ``cfg`` tests on, made ready.
-
 def refuse_flags(args: argparse.Namespace, flags: Iterable[str], advice: str) -> None:
     """ConfigError with ``advice`` where one of ``flags``, which would have no effect, is given."""
     for flag in flags:
@@ -86,6 +86,9 @@ def refuse_flags(args: argparse.Namespace, flags: Iterable[str], advice: str) ->
             shown = flag if given is True else f"{flag} {' '.join(given) if isinstance(given, list) else given}"
             raise ConfigError(f"{shown}: has no effect here; {advice}")
 
+
+def read_and_prepare(cfg: Config, args: argparse.Namespace) -> tuple[Checkpoint, dict[str, Any]]:
+    """The checkpoint ``args.checkpoint``, and the identity of the data set that ``cfg`` tests on, made ready.
 
     Raises:
         CheckpointError: unreadable, or trained on the features of other frozen encoders.
@@ -114,6 +117,13 @@ def load_for_evaluation(model: nn.Module, checkpoint: Checkpoint) -> LoadReport:
             encoder.load_state_dict(state)
         check_vision(checkpoint.meta, ConfigDict(prepared_vision={"digest": module_digest(encoder)}))
     return report
+
+
+def warn_of_changes(checkpoint: Checkpoint, model: ConfigDict) -> None:
+    """Warn of options without parameters in which the config ``model`` differs from the checkpoint's own."""
+    if changed := changed_options(checkpoint, model.to_dict()):
+        told = "; ".join(changed)
+        print_log(f"{checkpoint.path}: was trained with other options: {told}", "current", logging.WARNING)
 
 
 def load_weights(model: nn.Module, checkpoint: Checkpoint, new_parts: tuple[str, ...] = ()) -> LoadReport:

@@ -28,7 +28,13 @@ from gatefuse_plugins.files import require_file, require_folder, write_json
 from gatefuse_plugins.hosts.avigate import AVIGATE
 from gatefuse_plugins.hosts.avigate.sets import find_leaks
 from gatefuse_plugins.hosts.distributed import unwrapped
-from gatefuse_plugins.launch_setup import load_for_evaluation, load_run_config, read_and_prepare, refuse_flags
+from gatefuse_plugins.launch_setup import (
+    load_for_evaluation,
+    load_run_config,
+    read_and_prepare,
+    refuse_flags,
+    warn_of_changes,
+)
 from gatefuse_plugins.recording.gate_log_hook import requested_gate_log
 from gatefuse_plugins.registry import DATASETS, HOOKS, METRICS
 
@@ -119,6 +125,7 @@ def build_runner(cfg: Config, checkpoint: Checkpoint) -> Runner:
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks") or [] if _acts_in_testing(hook)]
     runner = AnnouncingRunner.from_cfg(cfg)
     report = load_for_evaluation(runner.model, checkpoint)
+    warn_of_changes(checkpoint, cfg.model)
     print_log(f"{checkpoint.path} ({checkpoint.origin}): {report}", "current")
     return runner
 

@@ -109,6 +109,22 @@ def test_faults_of_the_test_split_cost_no_training(
     assert not (tmp_path / "work/training_log.csv").exists()
 
 
+def test_an_option_without_parameters_does_not_change_silently(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = [QUERY_GATE, best(trained)[0], "--work-dir", str(tmp_path)]
+    warning = "was trained with other options: model.layer_decay is 'off' in the checkpoint's model, 'fixed' in the"
+    assert run_tool("tools/test.py", *test, *small(trained)) == 0
+    printed = "".join(capsys.readouterr())
+    assert "was trained with other options" not in printed
+    assert printed.count("figures of this run are figures of embedded") == 1
+    assert run_tool("tools/test.py", *test, *small(trained, "model.layer_decay=fixed")) == 0
+    assert "".join(capsys.readouterr()).count(warning) == 1
+    logs = [path.read_text() for path in sorted(tmp_path.glob("*/*.log"))]
+    assert warning in "".join(logs)
+    assert all("figures of this run are figures of embedded" in log.split("\n", 3)[1] for log in logs)
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

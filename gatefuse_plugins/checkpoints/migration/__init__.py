@@ -4,6 +4,7 @@
 same in memory for a live model.
 """
 
+from gatefuse_plugins.checkpoints.migration.changed import changed_options
 from gatefuse_plugins.checkpoints.migration.comparison import Comparison
 from gatefuse_plugins.checkpoints.migration.execute import Result, migrate
 from gatefuse_plugins.checkpoints.migration.gate_files import export_gates, import_gates
@@ -22,6 +23,7 @@ __all__ = [
     "Result",
     "Row",
     "Source",
+    "changed_options",
     "compare_files",
     "export_gates",
     "guide",

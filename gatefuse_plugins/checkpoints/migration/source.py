@@ -101,17 +101,27 @@ def open_source(checkpoint: Source | str | os.PathLike[str], trust: bool = False
             raise
         entries = ", ".join(repr(name) for name in list(content)[:12])
         return Source(Checkpoint(found, "state_dict", {}, path), f"no single state dict; entries: {entries}")
-    header = _safetensors_metadata(path)
     training = {name: content[name] for name in TRAINING if name in content and content is not unfolded.state_dict}
-    provenance = unfolded.meta.get(PROVENANCE) or header.get(PROVENANCE) or {}
-    if isinstance(provenance, str):
-        provenance = _parsed(provenance, path)
-    _check_record(provenance, path)
+    provenance = provenance_of(unfolded)
     stamped = unfolded.meta.get("vision_state")
     if stamped and not any(name.startswith(_ENCODER) for name in unfolded.state_dict):
         # our own training stores a small frozen encoder apart, since the model learned from its cached tokens
         unfolded.state_dict.update({f"{_ENCODER}{name}": tensor for name, tensor in stamped.items()})
-    return Source(unfolded, layout(content, unfolded, bool(header)), training, dict(provenance))
+    return Source(unfolded, layout(content, unfolded, bool(_safetensors_metadata(path))), training, provenance)
+
+
+def provenance_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a migration wrote into ``checkpoint``'s file; empty for other files.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
+    path = checkpoint.path
+    record = checkpoint.meta.get(PROVENANCE) or _safetensors_metadata(path).get(PROVENANCE) or {}
+    if isinstance(record, str):
+        record = _parsed(record, path)
+    _check_record(record, path)
+    return dict(record)
 
 
 def _safetensors_metadata(path: Path) -> dict[str, str]:

@@ -10,11 +10,12 @@ import honest_files as files
 import pytest
 import torch
 
-from gatefuse_plugins.checkpoints.migration import load_from_any, make_plan, to_upstream
+from gatefuse_plugins.checkpoints.migration import changed_options, load_from_any, make_plan, to_upstream
 from gatefuse_plugins.checkpoints.migration.behaviour import KEYS, filled, usable
 from gatefuse_plugins.checkpoints.migration.families import family_of
 from gatefuse_plugins.checkpoints.migration.plan import Plan
 from gatefuse_plugins.checkpoints.migration.verify import compare_plan
+from gatefuse_plugins.checkpoints.reader import read_checkpoint
 from gatefuse_plugins.errors import CheckpointError
 from gatefuse_plugins.hosts.avigate.build import build_avigate
 
@@ -72,6 +73,8 @@ def test_a_changed_option_is_refused_and_measured(
     comparison = compare_plan(plan)
     assert not comparison.equal
     assert comparison.largest > 1e-4
+    (told,) = changed_options(read_checkpoint(path), new)
+    assert told.startswith(key) or key.removeprefix("fusion.") in told or "gates are global, the config's clip" in told
     with pytest.raises(CheckpointError, match="left as it was"):
         load_from_any(family_of(new).runnable(new), path, new)
 
@@ -81,7 +84,9 @@ def test_the_own_config_takes_its_own_checkpoint(
     tmp_path: Path, key: str, old: dict[str, Any], new: dict[str, Any]
 ) -> None:
     for number, config in enumerate((old, new)):
-        plan = make_plan(own(tmp_path / f"{number}.pth", config), config)
+        path = own(tmp_path / f"{number}.pth", config)
+        assert changed_options(read_checkpoint(path), config) == []
+        plan = make_plan(path, config)
         assert (plan.faults, plan.exact) == ([], True)
         assert compare_plan(plan).largest == 0
 
@@ -102,6 +107,7 @@ def test_what_no_one_tells_is_stated(tmp_path: Path) -> None:
     path = files.qd_detr_exp(tmp_path / "a.ckpt", "sigmoid_clipwise")
     torch.save({"model": torch.load(path, weights_only=False)["model"]}, path)
     config = files.moments({**files.AVIGATE_CUSTOM, "gating_type": "clipwise", "mha_gate_temp": 2.0})
+    assert changed_options(read_checkpoint(path), {**config, "nheads": 4}) == []
     assert _note(make_plan(path, config)).endswith(
         "assumed as in the config: nheads=8, use_txt_pos=False, fusion.fusion_n_heads=8, fusion.mha_gate_temp=2.0,"
         " fusion.gating_type=clipwise"
