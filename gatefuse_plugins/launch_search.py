@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from gatefuse_plugins.checkpoints.reader import Checkpoint, read_checkpoint
@@ -82,7 +81,7 @@ def load_indexed_model(index: GalleryIndex, checkpoint: Checkpoint) -> nn.Module
     Raises:
         CheckpointError: the weights do not fit, or the vision encoder is another one than the gallery's.
     """
-    model = load_model(ConfigDict(index.header["model"]), checkpoint)
+    model = load_model(index.model_config(), checkpoint)
     expected = index.header.get("vision_digest")
     if expected is None:
         return model

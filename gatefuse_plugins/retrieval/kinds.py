@@ -32,10 +32,12 @@ class GalleryKind(ABC):
     Attributes:
         name: as it stands in an index.
         index_key: entry of a prediction that tells the gallery rows.
+        arrays: fields of :class:`GalleryVectors` that it fills.
     """
 
     name: str
     index_key: str
+    arrays: tuple[str, ...]
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -56,7 +58,7 @@ class GalleryKind(ABC):
 class VideoGallery(GalleryKind):
     """AVIGATE: a video is its frames and their mean."""
 
-    name, index_key = "video", "video_index"
+    name, index_key, arrays = "video", "video_index", ("vectors", "offsets", "pooled")
     model: AVIGATENetwork
 
     def gather(self, predictions: Predictions) -> GalleryVectors:
@@ -82,7 +84,7 @@ class VideoGallery(GalleryKind):
 class ImageGallery(GalleryKind):
     """Composed retrieval: a picture is its query tokens, of which the best counts."""
 
-    name, index_key = "image", "image_index"
+    name, index_key, arrays = "image", "image_index", ("vectors", "offsets")
     model: ComposedRetrievalNetwork
 
     def gather(self, predictions: Predictions) -> GalleryVectors:
@@ -94,6 +96,9 @@ class ImageGallery(GalleryKind):
 
     def first_stage(self, vectors: GalleryVectors) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
         return vectors.vectors, np.repeat(np.arange(len(vectors)), np.diff(vectors.offsets))
+
+
+KINDS: Mapping[str, type[GalleryKind]] = {kind.name: kind for kind in (VideoGallery, ImageGallery)}
 
 
 def kind_of(model: nn.Module) -> GalleryKind:

@@ -2,7 +2,7 @@
 
 Layout::
 
-    index.json      format, kind, dataset, checkpoint and its SHA-256, model config, shapes of the arrays
+    index.json      format, kind, dataset, checkpoint, model config, shapes of the arrays, SHA-256 of all these files
     items.json      names of the items, and their files where known
     vectors.npy     (R, D), see :class:`GalleryVectors`; likewise offsets.npy, and pooled.npy where there is one
 """
@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmengine.config import ConfigDict
 from numpy.typing import NDArray
 
+from gatefuse_plugins.config.validation import config_faults
 from gatefuse_plugins.errors import CheckpointError, DataError
-from gatefuse_plugins.files import file_digest, read_json
+from gatefuse_plugins.files import file_digest
+from gatefuse_plugins.retrieval.header import HEADER_FILE, ITEMS_FILE, REMEDY, read_header, read_items
 from gatefuse_plugins.retrieval.vectors import GalleryVectors
-
-FORMAT = 1
-HEADER_FILE, ITEMS_FILE = "index.json", "items.json"
-HEADER_KEYS = ("format", "kind", "dataset", "checkpoint", "checkpoint_sha256", "model", "arrays")
-_REMEDY = "make the index again: tools/index_gallery.py --force"
 
 
 @dataclass(frozen=True)
@@ -47,25 +45,36 @@ class GalleryIndex:
 
     @classmethod
     def open(cls, folder: str | Path) -> GalleryIndex:
-        """Map the index in ``folder``.
+        """Map the index in ``folder``, after one pass over its files, whose SHA-256 is compared.
 
         Raises:
-            DataError: no index there, another format, a file that is missing or truncated, or files that contradict.
+            DataError: no index there, another format, a file that is missing, truncated or of another index, or files
+                that contradict.
         """
         folder = Path(folder)
         if not (folder / HEADER_FILE).is_file():
             raise DataError(f"{folder}: no gallery index ({HEADER_FILE} is missing); make one: tools/index_gallery.py")
-        header, items = read_json(folder / HEADER_FILE), read_json(folder / ITEMS_FILE)
-        lacking = [key for key in HEADER_KEYS if key not in header]
-        if lacking or header["format"] != FORMAT:
-            stated = f"lacks {', '.join(lacking)}" if lacking else f"is format {header['format']}"
-            raise DataError(f"{folder / HEADER_FILE}: {stated}, expected format {FORMAT}; {_REMEDY}")
+        header = read_header(folder)
+        names, paths = read_items(folder)
         arrays = {name: _open_array(folder / f"{name}.npy", stated) for name, stated in header["arrays"].items()}
-        if not {"vectors", "offsets"} <= arrays.keys():
-            raise DataError(f"{folder / HEADER_FILE}: names arrays {sorted(arrays)}, expected vectors and offsets")
+        _check_digest(folder / ITEMS_FILE, header["items_sha256"])
+        for name, stated in header["arrays"].items():
+            _check_digest(folder / f"{name}.npy", stated["sha256"])
         vectors = GalleryVectors(arrays["vectors"], np.array(arrays["offsets"]), arrays.get("pooled"))
-        _check_agreement(folder, vectors, len(items["names"]), len(items["paths"]))
-        return cls(folder, header, items["names"], items["paths"], vectors)
+        _check_agreement(folder, vectors, len(names), len(paths))
+        return cls(folder, header, names, paths, vectors)
+
+    def model_config(self) -> ConfigDict:
+        """Config of the model that encodes queries.
+
+        Raises:
+            DataError: an entry that this version does not know; lists them all.
+        """
+        faults = config_faults({"default_scope": "gatefuse", "model": self.header["model"]})
+        if faults:
+            listed = "\n".join(f"  {fault}" for fault in faults)
+            raise DataError(f"{self.folder / HEADER_FILE}: the model cannot be built; {REMEDY}\n{listed}")
+        return ConfigDict(self.header["model"])
 
     def check_checkpoint(self, path: str | Path) -> None:
         """Refuse a checkpoint whose bytes are not those that the gallery was encoded with.
@@ -82,7 +91,7 @@ class GalleryIndex:
         if digest != expected:
             raise CheckpointError(
                 f"{path}: SHA-256 is {digest[:12]}, but {self.folder} was encoded with a checkpoint of {expected[:12]};"
-                f" give that one (--checkpoint), or {_REMEDY}"
+                f" give that one (--checkpoint), or {REMEDY}"
             )
 
 
@@ -90,13 +99,21 @@ def _open_array(path: Path, stated: Mapping[str, Any]) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="c", allow_pickle=False)  # torch wants arrays that may be written to
     except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); missing or truncated, {_REMEDY}") from error
+        raise DataError(f"{path}: cannot be read ({error}); missing or truncated, {REMEDY}") from error
     if list(array.shape) != stated["shape"] or str(array.dtype) != stated["dtype"]:
         raise DataError(
             f"{path}: {array.dtype} of shape {array.shape}, expected {stated['dtype']} of shape"
-            f" {tuple(stated['shape'])}; {_REMEDY}"
+            f" {tuple(stated['shape'])}; {REMEDY}"
         )
     return array
+
+
+def _check_digest(path: Path, stated: str) -> None:
+    if (digest := file_digest(path)) != stated:
+        raise DataError(
+            f"{path}: SHA-256 is {digest[:12]}, but {HEADER_FILE} states {stated[:12]}; changed, or of another index:"
+            f" put the file back, or {REMEDY}"
+        )
 
 
 def _check_agreement(folder: Path, vectors: GalleryVectors, names: int, paths: int) -> None:
@@ -106,5 +123,5 @@ def _check_agreement(folder: Path, vectors: GalleryVectors, names: int, paths: i
     if not sound or offsets[-1] != len(vectors.vectors) or {names, paths, pooled} != {len(vectors)}:
         raise DataError(
             f"{folder}: the files contradict each other ({names} names, {paths} paths, {len(vectors)} items by offsets,"
-            f" {len(vectors.vectors)} vectors); {_REMEDY}"
+            f" {len(vectors.vectors)} vectors); {REMEDY}"
         )

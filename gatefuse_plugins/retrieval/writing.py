@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gatefuse_plugins.errors import DataError
-from gatefuse_plugins.files import atomic_writer, write_json
-from gatefuse_plugins.retrieval.storage import FORMAT, HEADER_FILE, ITEMS_FILE
+from gatefuse_plugins.files import atomic_writer, file_digest, write_json
+from gatefuse_plugins.retrieval.header import FORMAT, HEADER_FILE, ITEMS_FILE
 from gatefuse_plugins.retrieval.vectors import GalleryVectors
 
 
@@ -26,7 +27,7 @@ def check_target(folder: str | Path, force: bool = False) -> None:
     """
     folder = Path(folder)
     if not folder.exists():
-        existing = next(parent for parent in folder.absolute().parents if parent.exists())
+        existing = next(parent for parent in _resolved(folder).parents if parent.exists())
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             raise DataError(f"{folder}: cannot be made, {existing} is no folder to write in; choose another --out")
         return
@@ -53,14 +54,14 @@ def write_index(
     """Write an index; whatever fails, what stood in ``folder`` stays.
 
     Args:
-        folder: see :func:`check_target`, also for the errors.
-        header: the entries of :data:`~gatefuse_plugins.retrieval.storage.HEADER_KEYS`, ``format`` and ``arrays`` apart.
+        folder: see :func:`check_target`, also for the errors; a link stays and gets the index where it points.
+        header: the entries of :data:`~gatefuse_plugins.retrieval.header.HEADER_TYPES` but those about the files.
         names: V names.
         paths: V files or ``None``.
         vectors: of the V items, in the dtype to be stored.
         force: replace an index.
     """
-    target = Path(folder).absolute()
+    target = _resolved(folder)
     check_target(target, force)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
     arrays = {"vectors": vectors.vectors, "offsets": vectors.offsets, "pooled": vectors.pooled}
@@ -71,14 +72,25 @@ def write_index(
             with atomic_writer(temporary / f"{name}.npy") as stream:
                 np.save(stream, array, allow_pickle=False)
         write_json(temporary / ITEMS_FILE, {"names": list(names), "paths": list(paths)}, indent=None)
-        stated = {name: {"shape": list(array.shape), "dtype": str(array.dtype)} for name, array in present.items()}
-        write_json(temporary / HEADER_FILE, {"format": FORMAT, **header, "arrays": stated})
+        files = {
+            "arrays": {name: _describe(array, temporary / f"{name}.npy") for name, array in present.items()},
+            "items_sha256": file_digest(temporary / ITEMS_FILE),
+        }
+        write_json(temporary / HEADER_FILE, {"format": FORMAT, **header, **files})
         _replace(temporary, target)
     except OSError as error:
         raise DataError(f"{target}: the index cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # gone already, where it became the index
     return target
+
+
+def _resolved(folder: str | Path) -> Path:
+    return Path(os.path.realpath(folder))  # Path.resolve() raises RuntimeError for links in a circle
+
+
+def _describe(array: NDArray[Any], path: Path) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": file_digest(path)}
 
 
 def _replace(new: Path, target: Path) -> None:

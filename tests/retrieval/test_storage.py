@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,22 @@ def test_an_index_is_replaced_by_force_alone(tmp_path: Path) -> None:
     write_index(tmp_path / "index", header(), list("abcdefgh"), [None] * 8, vectors, force=True)
     assert GalleryIndex.open(tmp_path / "index").names == list("abcdefgh")
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_link_to_an_index_stays_a_link(tmp_path: Path) -> None:
+    toy_index(tmp_path / "disk" / "index")
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "index")
+    (tmp_path / "dangling").symlink_to(tmp_path / "disk" / "new")
+    with pytest.raises(DataError, match="--force replaces it"):
+        check_target(tmp_path / "link")
+    for name, target in (("link", "index"), ("dangling", "new")):
+        written = write_index(
+            tmp_path / name, header(), list("abcdefgh"), [None] * 8, toy_vectors(1, 8), force=name == "link"
+        )
+        assert written == tmp_path / "disk" / target and (tmp_path / name).is_symlink()
+        assert GalleryIndex.open(tmp_path / name).names == list("abcdefgh")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "disk", "link"]
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == ["index", "new"]
 
 
 def test_what_is_no_index_is_never_replaced(tmp_path: Path) -> None:
@@ -121,7 +138,8 @@ def _format(folder: Path) -> None:
 
 def _names(folder: Path) -> None:
     content = json.loads((folder / "items.json").read_text())
-    (folder / "items.json").write_text(json.dumps(content | {"names": content["names"][:-1]}))
+    content["names"].reverse()
+    (folder / "items.json").write_text(json.dumps(content))
 
 
 def _offsets(folder: Path) -> None:
@@ -141,9 +159,9 @@ def _header(folder: Path) -> None:
         (_empty, r"vectors\.npy: cannot be read"),
         (_remove, r"pooled\.npy: cannot be read"),
         (_swap, r"vectors\.npy: float32 of shape .* expected float32 of shape"),
-        (_format, "is format 99, expected format 1"),
-        (_names, "29 names, 30 paths"),
-        (_offsets, "contradict each other"),
+        (_format, "is format 99, expected format 2"),
+        (_names, r"items\.json: SHA-256 is .* put the file back, or make the index again"),
+        (_offsets, r"offsets\.npy: SHA-256 is"),
         (_header, r"index\.json: not valid JSON"),
     ],
 )
@@ -152,6 +170,73 @@ def test_damaged_indices(tmp_path: Path, damage, message: str) -> None:
     damage(tmp_path / "index")
     with pytest.raises(DataError, match=message):
         GalleryIndex.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("name", ["vectors.npy", "offsets.npy", "pooled.npy", "items.json"])
+def test_a_file_of_another_index_is_named(tmp_path: Path, name: str) -> None:
+    vectors, other = toy_vectors(seed=0, equal=True), toy_vectors(seed=1, equal=True)
+    offsets = np.concatenate([[0, 2], other.offsets[2:]])  # as many items and vectors
+    other = GalleryVectors(other.vectors, offsets, other.pooled)
+    for folder, content in (("mine", vectors), ("other", other)):
+        names = [f"{folder}{row}" for row in range(30)]
+        write_index(tmp_path / folder, header(), names, [None] * 30, content)
+    shutil.copy(tmp_path / "other" / name, tmp_path / "mine" / name)
+    with pytest.raises(DataError, match=rf"mine/{name}: SHA-256 is .* of another index"):
+        GalleryIndex.open(tmp_path / "mine")
+
+
+@pytest.mark.parametrize(
+    "file, changes, message",
+    [
+        ("index.json", None, "the header is None, expected an object with format, kind"),
+        ("index.json", {"arrays": []}, r"arrays of the header is \[\], expected an object"),
+        ("index.json", {"dataset": "msrvtt"}, "dataset of the header is 'msrvtt', expected an object"),
+        ("index.json", {"kind": "vidoe"}, "kind 'vidoe' is unknown.*video"),
+        ("index.json", {"kind": "image"}, r"names arrays .*'pooled'.*, expected \['offsets', 'vectors'\] of images"),
+        ("index.json", {"checkpoint_sha256": 1}, "checkpoint_sha256 of the header is 1, expected a string"),
+        ("items.json", None, "the file is None, expected an object with names, paths"),
+        ("items.json", {"names": 5}, "names of the file is 5, expected a list"),
+        ("items.json", {"names": [5]}, "expected names that are strings"),
+    ],
+)
+def test_entries_of_another_type(tmp_path: Path, file: str, changes: dict | None, message: str) -> None:
+    toy_index(tmp_path / "index")
+    path = tmp_path / "index" / file
+    path.write_text(json.dumps(None if changes is None else json.loads(path.read_text()) | changes))
+    with pytest.raises(DataError, match=message):
+        GalleryIndex.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("name", ["pooled", "vectors"])
+def test_arrays_without_an_entry(tmp_path: Path, name: str) -> None:
+    toy_index(tmp_path / "index")
+    path = tmp_path / "index" / "index.json"
+    content = json.loads(path.read_text())
+    del content["arrays"][name]["shape"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"arrays\.{name} lacks shape; make the index again"):
+        GalleryIndex.open(tmp_path / "index")
+    del content["arrays"][name]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"names arrays .*, expected \['offsets', 'pooled', 'vectors'\] of videos"):
+        GalleryIndex.open(tmp_path / "index")
+
+
+def test_files_that_contradict_each_other(tmp_path: Path) -> None:
+    write_index(tmp_path / "index", header(), list("abcdefg"), [None] * 8, toy_vectors(count=8))
+    with pytest.raises(DataError, match="7 names, 8 paths, 8 items by offsets"):
+        GalleryIndex.open(tmp_path / "index")
+
+
+def test_a_model_of_another_version(tmp_path: Path) -> None:
+    vectors = toy_vectors(count=8)
+    for model, message in (
+        ({"type": "AVIGATE", "tempo": 3}, r"index\.json: the model cannot be built.*\n.*no parameter 'tempo'"),
+        ({"type": "AVIGATX"}, "(?s)the model cannot be built.*AVIGATX.*AVIGATE"),
+    ):
+        write_index(tmp_path / "index", header(model=model), list("abcdefgh"), [None] * 8, vectors, force=True)
+        with pytest.raises(DataError, match=message):
+            GalleryIndex.open(tmp_path / "index").model_config()
 
 
 def test_no_index_there(tmp_path: Path) -> None:
