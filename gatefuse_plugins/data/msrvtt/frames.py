@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from gatefuse_plugins.data.images import IMAGE_SUFFIXES, read_image
 from gatefuse_plugins.errors import DataError
 
 FRAMES_PER_SECOND = 1.0  # CLIP4Clip's (Luo et al., 2021), and AVIGATE's
+_NUMBERS = re.compile(r"(\d+)")
 TRUNCATED_BELOW = 0.9  # of the frames that the container announces; encoders announce a few too many
 
 
@@ -25,9 +28,16 @@ def uniform_positions(count: int, wanted: int) -> NDArray[np.int64]:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures in ``folder``, by number where their names are numbers, else by name."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(found, key=lambda path: (0, int(path.stem), "") if path.stem.isdecimal() else (1, 0, path.stem))
+    """The pictures in ``folder`` by name, numbers within names by value; hidden files (macOS' ``._1.png``) are none."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    return [folder / name for name in sorted(names, key=_text_and_numbers) if not name.startswith(".")]
+
+
+def _text_and_numbers(name: str) -> tuple[list[Any], str]:
+    parts: list[Any] = _NUMBERS.split(name.rpartition(".")[0])  # text at even places, digits at odd ones
+    parts[1::2] = map(int, parts[1::2])
+    return parts, name  # 1.png and 01.png in one order everywhere
 
 
 def read_frames(source: Path, num_frames: int) -> list[Image.Image]:
@@ -42,10 +52,17 @@ def read_frames(source: Path, num_frames: int) -> list[Image.Image]:
         files = frame_files(source)
         if not files:
             raise DataError(f"{source}: no frames, expected pictures {', '.join(IMAGE_SUFFIXES)}")
-        return [read_image(files[position]) for position in uniform_positions(len(files), num_frames)]
+        return [_eight_bit(read_image(files[position])) for position in uniform_positions(len(files), num_frames)]
     if not source.is_file():
         raise DataError(f"{source}: no such video file or folder of frames")
     return _decode(source, num_frames)
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Grey of 16 bit (modes ``I;16`` and ``I``) scaled to 8, where Pillow would cut at 255; others as they are."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray(((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
 def _decode(path: Path, num_frames: int) -> list[Image.Image]:

@@ -10,7 +10,7 @@ import pytest
 from clip_sets import write_frames
 from PIL import Image
 
-from gatefuse_plugins.data.msrvtt.frames import read_frames, uniform_positions
+from gatefuse_plugins.data.msrvtt.frames import frame_files, read_frames, uniform_positions
 from gatefuse_plugins.errors import DataError
 
 
@@ -44,6 +44,24 @@ def test_pictures_are_ordered_by_number(tmp_path: Path) -> None:
     assert brightness(read_frames(tmp_path / "a", 12)) == [0, 20, 40, 60, 80]
     assert brightness(read_frames(tmp_path / "a", 3)) == [0, 40, 80]
     assert brightness(read_frames(tmp_path / "a", 1)) == [0]
+
+
+def test_numbers_within_names_count_and_hidden_files_do_not(tmp_path: Path) -> None:
+    write_frames(tmp_path / "a", 12, (2, 2))
+    for number in range(1, 13):
+        (tmp_path / f"a/{number:06d}.png").rename(tmp_path / f"a/frame{number}.PNG")
+    (tmp_path / "a/._frame1.png").write_bytes(b"of macOS")
+    assert brightness(read_frames(tmp_path / "a", 12)) == list(range(0, 240, 20))
+    names = [path.name for path in frame_files(tmp_path / "a")]
+    assert names[:2] == ["frame1.PNG", "frame2.PNG"] and names[-1] == "frame12.PNG"
+
+
+def test_grey_of_16_bit_keeps_its_range(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    values = np.array([[0, 1000, 32896, 65535]], dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "a/1.png")
+    (found,) = read_frames(tmp_path / "a", 1)
+    assert found.mode == "L" and np.asarray(found).tolist() == [[0, 4, 128, 255]]
 
 
 def test_films_are_sampled_once_a_second(tmp_path: Path) -> None:
