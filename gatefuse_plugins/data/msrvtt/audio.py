@@ -14,10 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gatefuse_plugins.data.msrvtt.fbank import log_mel_fbank, window_sizes
+from gatefuse_plugins.data.msrvtt.options import whole_number_faults
 from gatefuse_plugins.errors import ConfigError, DataError
 
 AST_MEAN, AST_STD = -4.2677393, 4.5689974  # AudioSet's, of AST (Gong et al., Interspeech 2021)
+MAX_AMPLITUDE = 2.0**31  # of integers stored as float without scaling; the filter banks of 1e20 overflow float32
 MIN_SAMPLE_RATE = 1000  # Hz; below, a window of 25 ms holds too few samples for any filter
+MAX_SAMPLE_RATE = 1_000_000  # of a file; a broken header's 2e9 would take hours and all memory to resample
+# scipy reports broken files through all of these, depending on which chunk is broken
+_WAV_ERRORS = (ValueError, TypeError, OSError, EOFError, UnboundLocalError, ArithmeticError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,8 @@ class AudioSettings:
 
     def __post_init__(self) -> None:
         """Raises ConfigError, all faults at once."""
-        faults = [
-            f"{name}={value}, expected at least {low}"
-            for name, low in (("sample_rate", MIN_SAMPLE_RATE), ("num_mel_bins", 1), ("max_length", 1))
-            if (value := getattr(self, name)) < low
-        ]
+        sizes = {name: getattr(self, name) for name in ("sample_rate", "num_mel_bins", "max_length")}
+        faults = whole_number_faults(sizes, {"sample_rate": MIN_SAMPLE_RATE})
         if self.frame_shift is not None and not 0 < self.frame_shift < float("inf"):
             faults.append(f"frame_shift={self.frame_shift}, expected milliseconds above 0, or None")
         if not self.std > 0:
@@ -55,24 +57,38 @@ class AudioSettings:
             raise ConfigError("audio settings: " + "; ".join(faults))
 
 
-def read_waveform(path: str | Path, sample_rate: int) -> Tensor:
-    """Mono waveform ``(samples,)`` float32, integers scaled to -1..1, channels averaged, resampled to ``sample_rate``.
+def read_samples(path: str | Path) -> tuple[int, NDArray[np.float64]]:
+    """Sample rate in Hz and mono samples ``(n,)``: integers scaled to -1..1, channels averaged.
 
     Raises:
-        DataError: the file is missing, no WAV, cut short, without samples, or holds NaN or infinity.
+        DataError: the file is missing, no WAV, cut short, without samples, or holds NaN, infinity or huge values.
     """
     rate, samples = _read_wav(Path(path))
     if samples.size == 0:
         raise DataError(f"{path}: a WAV file without samples; delete it to have the video treated as one without audio")
     mono = _to_float(samples)
     mono = mono.mean(axis=1) if mono.ndim == 2 else mono
-    if not np.isfinite(mono).all():
-        raise DataError(f"{path}: holds NaN or infinity; extract the audio again")
+    if np.issubdtype(samples.dtype, np.floating):
+        peak = np.abs(mono).max()  # NaN where any sample is
+        if not np.isfinite(peak):
+            raise DataError(f"{path}: holds NaN or infinity; extract the audio again")
+        if peak > MAX_AMPLITUDE:
+            raise DataError(
+                f"{path}: samples of up to {peak:.3g}, expected -1..1, or {MAX_AMPLITUDE:.0f} at most where integers"
+                " were stored as they are; extract the audio again"
+            )
+    return rate, mono
+
+
+def read_waveform(path: str | Path, sample_rate: int) -> Tensor:
+    """:func:`read_samples` resampled to ``sample_rate``: ``(samples,)`` float32; raises as that does."""
+    rate, mono = read_samples(path)
     if rate != sample_rate:
         from scipy.signal import resample_poly
 
         common = math.gcd(rate, sample_rate)
-        mono = resample_poly(mono, sample_rate // common, rate // common)
+        # beyond both ends the signal counts as its mean: as 0, an offset would click there
+        mono = resample_poly(mono, sample_rate // common, rate // common, padtype="mean")
     return torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
 
 
@@ -103,11 +119,11 @@ def _read_wav(path: Path) -> tuple[int, NDArray]:
             rate, samples = wavfile.read(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such audio file") from error
-    # scipy reports broken files through all of these, depending on which chunk is broken
-    except (ValueError, OSError, EOFError, UnboundLocalError, struct.error, wavfile.WavFileWarning) as error:
+    except (*_WAV_ERRORS, wavfile.WavFileWarning) as error:
         raise DataError(f"{path}: not a readable WAV file ({error}); extract the audio again") from error
-    if rate < MIN_SAMPLE_RATE:
-        raise DataError(f"{path}: {rate} samples a second, expected at least {MIN_SAMPLE_RATE}; extract it again")
+    if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        expected = f"expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE}"
+        raise DataError(f"{path}: {rate} samples a second, {expected}; extract the audio again")
     return int(rate), samples
 
 

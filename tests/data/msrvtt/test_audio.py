@@ -133,13 +133,41 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
     wavfile.write(tmp_path / "nan.wav", 8000, np.array([0, np.nan], dtype=np.float32))
     with pytest.raises(DataError, match="NaN or infinity"):
         read_waveform(tmp_path / "nan.wav", 8000)
-    slow = bytearray(good)
-    slow[24:32] = struct.pack("<II", 100, 200)  # the header's samples and bytes a second
-    (tmp_path / "slow.wav").write_bytes(bytes(slow))
-    with pytest.raises(DataError, match="100 samples a second"):
-        read_waveform(tmp_path / "slow.wav", 8000)
+    mute = bytearray(good)
+    mute[22:24] = struct.pack("<H", 0)  # the header's channels
+    (tmp_path / "mute.wav").write_bytes(bytes(mute))
+    with pytest.raises(DataError, match="mute.wav: not a readable WAV file"):
+        read_waveform(tmp_path / "mute.wav", 8000)
+    for rate, name in ((100, "slow.wav"), (2_000_000_000, "fast.wav")):
+        odd = bytearray(good)
+        odd[24:32] = struct.pack("<II", rate, 2 * rate)  # the header's samples and bytes a second
+        (tmp_path / name).write_bytes(bytes(odd))
+        with pytest.raises(DataError, match=f"{name}: {rate} samples a second, expected 1000 to 1000000"):
+            read_waveform(tmp_path / name, 8000)
+
+
+def test_huge_samples_are_refused_and_unscaled_integers_are_finite(tmp_path: Path) -> None:
+    wave = np.random.default_rng(0).standard_normal(8000)
+    wave /= np.abs(wave).max()
+    for dtype in ("float32", "float64"):
+        wavfile.write(tmp_path / "huge.wav", 8000, (1e20 * wave).astype(dtype))
+        with pytest.raises(DataError, match=r"huge.wav: samples of up to 1e\+20, expected -1..1"):
+            read_waveform(tmp_path / "huge.wav", 8000)
+        wavfile.write(tmp_path / "unscaled.wav", 8000, (2.0**31 * wave).astype(dtype))
+        values, _ = spectrogram(read_waveform(tmp_path / "unscaled.wav", 8000), AudioSettings(sample_rate=8000))
+        assert torch.isfinite(values).all()
+
+
+def test_a_constant_stays_constant_at_any_rate(tmp_path: Path) -> None:
+    wavfile.write(tmp_path / "offset.wav", 44100, np.full(4410, 700, dtype=np.int16))
+    found = read_waveform(tmp_path / "offset.wav", 8000)
+    assert len(found) == 800 and found.unique().tolist() == [700 / 32768]
+    floor = (math.log(1.1920929e-07) - TINY.mean) / (2 * TINY.std)
+    torch.testing.assert_close(spectrogram(found, TINY)[0][:8], torch.full((8, 6), floor))
 
 
 def test_settings_report_all_faults() -> None:
     with pytest.raises(ConfigError, match=r"sample_rate=10.*max_length=0.*frame_shift=-1.*std=0"):
         AudioSettings(sample_rate=10, max_length=0, frame_shift=-1, std=0)
+    with pytest.raises(ConfigError, match=r"sample_rate='8000', expected a whole .*; num_mel_bins=8\.4,.*nearest: 8"):
+        AudioSettings(sample_rate="8000", num_mel_bins=8.4)
