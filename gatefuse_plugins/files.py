@@ -72,7 +72,7 @@ def read_json(
 ) -> Any:
     """Read JSON; raises :class:`DataError` that names the file and the line where it is broken or truncated."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=object_pairs_hook)
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=object_pairs_hook)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
