@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,11 +13,13 @@ from numpy.typing import NDArray
 
 from gatefuse_plugins.data.base_annotations import caption_notes, dataset_identity
 from gatefuse_plugins.data.base_faults import Faults
-from gatefuse_plugins.data.msrvtt.places import msrvtt_files, msrvtt_root
+from gatefuse_plugins.data.msrvtt.places import TEST_FILE, TRAIN_FILE, msrvtt_files, msrvtt_root
+from gatefuse_plugins.data.msrvtt.tables import read_table
 from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.files import read_json
 
 SPLITS = ("train", "val", "test")
+PUBLISHED_VIDEOS = {TRAIN_FILE: 9000, TEST_FILE: 1000}
 
 
 @dataclass
@@ -54,17 +55,19 @@ def read_msrvtt(data_root: str | Path, split: str, val_videos: int, faults: Faul
     root = msrvtt_root(data_root)
     files = msrvtt_files(root, split)
     identity = dataset_identity(root, "MSR-VTT 1k-A", split, files)
-    rows = _read_csv(files[0], ("video_id", "sentence") if split == "test" else ("video_id",), faults)
+    rows = read_table(files[0], ("video_id", "sentence") if split == "test" else ("video_id",), faults)
     names = [row["video_id"] for row in rows]
+    videos = list(dict.fromkeys(names))
+    told = identity["embedded"] or split == "val"  # train tells of val's file
+    notes = [] if told else _size_notes(files[0].name, len(videos))
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if split == "test":
         faults.add(f"{files[0]}: video ids given more than once, expected one caption a video", *repeated)
         captions = [row["sentence"] for row in rows]
-        return ClipAnnotations(identity, names, captions, np.arange(len(names)), _caption_notes(captions))
-    notes = [f"{len(repeated)} video id(s) stand more than once in {files[0].name}, used once"] if repeated else []
-    videos = list(dict.fromkeys(names))
-    if not 0 <= val_videos < max(len(videos), 1) or (split == "val" and val_videos == 0):
-        low = 1 if split == "val" else 0
+        return ClipAnnotations(identity, names, captions, np.arange(len(names)), notes + _caption_notes(captions))
+    notes += [f"{len(repeated)} video id(s) stand more than once in {files[0].name}, used once"] if repeated else []
+    low = 1 if split == "val" else 0
+    if videos and not low <= val_videos < len(videos):  # a file without videos is a fault already
         faults.add(f"val_videos must lie in {low} to {len(videos) - 1} for split {split!r} of {files[0]}", val_videos)
         return ClipAnnotations(identity, videos, [], np.arange(0), notes)
     border = len(videos) - val_videos
@@ -79,36 +82,29 @@ def read_msrvtt(data_root: str | Path, split: str, val_videos: int, faults: Faul
     return ClipAnnotations(identity, kept, captions, target, notes + _caption_notes(captions))
 
 
+def videos_in_both(data_root: str | Path) -> list[str]:
+    """Test videos that the training file names too; none where one of the two files is missing or faulty.
+
+    Raises:
+        DataError: ``data_root`` holds none of the annotation files.
+    """
+    root = msrvtt_root(data_root)
+    train, test = (read_table(root / name, ("video_id",), Faults()) for name in (TRAIN_FILE, TEST_FILE))
+    known = {row["video_id"] for row in train}
+    return [row["video_id"] for row in test if row["video_id"] in known]
+
+
+def _size_notes(name: str, count: int) -> list[str]:
+    published = PUBLISHED_VIDEOS[name]
+    return [f"{name} names {count} videos, not {published}: figures do not compare"] if count != published else []
+
+
 def _per_video(split: str) -> int | None:
     return None if split == "train" else 1
 
 
 def _caption_notes(captions: list[str]) -> list[str]:
     return caption_notes([(caption,) for caption in captions])
-
-
-def _read_csv(path: Path, columns: tuple[str, ...], faults: Faults) -> list[dict[str, str]]:
-    """Rows that have a value in every one of ``columns``; others become faults. An empty sentence is a value."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            lacking = [name for name in columns if name not in (reader.fieldnames or ())]
-            if lacking:
-                faults.add(f"{path}: lacks the column(s) {', '.join(lacking)}, found", *(reader.fieldnames or ["none"]))
-                return []
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        faults.add("missing annotation files", path)
-        return []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        faults.add("unreadable annotation files", f"{path}: {error}")
-        return []
-    if not rows:
-        faults.add("annotation files without a single video", path)
-    short = [line for line, row in rows if any(row[name] is None for name in columns) or not row["video_id"].strip()]
-    faults.add(f"{path}: lines without a video_id or a column", *short)
-    broken = set(short)
-    return [row | {"video_id": row["video_id"].strip()} for line, row in rows if line not in broken]
 
 
 def _read_captions(path: Path, wanted: set[str], faults: Faults) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -135,7 +131,8 @@ def _read_captions(path: Path, wanted: set[str], faults: Faults) -> tuple[dict[s
 def _sources(videos: Any) -> dict[str, str]:
     """Film that each video was cut from, of those that state one."""
     stated = [entry for entry in videos if isinstance(entry, Mapping)] if isinstance(videos, list) else []
-    return {entry["video_id"]: str(entry["url"]) for entry in stated if "video_id" in entry and "url" in entry}
+    named = [entry for entry in stated if isinstance(entry.get("video_id"), str)]
+    return {entry["video_id"]: str(entry["url"]) for entry in named if "url" in entry}
 
 
 def _shared_sources(held_out: list[str], training: list[str], sources: Mapping[str, str]) -> list[str]:

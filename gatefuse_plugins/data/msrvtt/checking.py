@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gatefuse_plugins.data.base_faults import Faults
-from gatefuse_plugins.data.msrvtt.annotations import read_msrvtt
-from gatefuse_plugins.data.msrvtt.audio import AudioSettings, read_waveform
+from gatefuse_plugins.data.msrvtt.annotations import read_msrvtt, videos_in_both
+from gatefuse_plugins.data.msrvtt.audio import read_samples
 from gatefuse_plugins.data.msrvtt.frames import read_frames
-from gatefuse_plugins.data.msrvtt.places import locate_audio, locate_videos, video_places
+from gatefuse_plugins.data.msrvtt.places import (
+    TEST_FILE,
+    TRAIN_FILE,
+    audio_places,
+    locate_audio,
+    locate_videos,
+    video_places,
+)
 from gatefuse_plugins.data.progress import Progress
 from gatefuse_plugins.errors import DataError
 
@@ -69,6 +76,9 @@ def check_clips(path: str | Path, faults: Faults, progress: Progress | None = No
             f"missing videos (searched {video_places(path)})",
             *(f"{name} (audio alone)" if name in audio else name for name in missing),
         )
+        if found.videos and not audio:
+            kind = f"splits without any audio (searched {audio_places(path)}), refused unless use_audio=False is set"
+            faults.add(kind, split)
         present = [name for name in found.videos if name in videos]
         pairs = [(videos[name], audio.get(name)) for name in present]
         for done, finding in enumerate(_examined(pairs), start=1):
@@ -76,9 +86,11 @@ def check_clips(path: str | Path, faults: Faults, progress: Progress | None = No
             if progress is not None:
                 progress(done, len(pairs))
         without = len(present) - sum(name in audio for name in present)
-        counts.notes += [f"{without} video(s) without audio, masked in training"] if without else []
+        counts.notes += [f"{without} video(s) without audio, masked"] if without else []
         counts.notes += [f"{counts.silent} video(s) whose audio is silent, used as it is"] if counts.silent else []
         splits[split] = counts
+    if splits:
+        faults.add(f"{path}: videos of {TEST_FILE} that {TRAIN_FILE} names too, expected none", *videos_in_both(path))
     return splits
 
 
@@ -98,8 +110,8 @@ def _examine(pair: tuple[Path, Path | None]) -> _Finding:
         video_fault = str(error)
     if audio is not None:
         try:
-            waveform = read_waveform(audio, AudioSettings.sample_rate)
-            silent = bool((waveform == waveform[0]).all())
+            _, samples = read_samples(audio)
+            silent = bool((samples == samples[0]).all())
         except DataError as error:
             audio_fault = str(error)
     return _Finding(video_fault, audio_fault, audio is not None, silent)

@@ -14,12 +14,13 @@ from gatefuse_plugins.data.base import ROLES
 from gatefuse_plugins.data.base_annotations import check_choice
 from gatefuse_plugins.data.base_faults import Faults
 from gatefuse_plugins.data.collate import BatchedDataset
-from gatefuse_plugins.data.msrvtt.annotations import SPLITS, ClipAnnotations, read_msrvtt
+from gatefuse_plugins.data.msrvtt.annotations import SPLITS, ClipAnnotations, read_msrvtt, videos_in_both
 from gatefuse_plugins.data.msrvtt.audio import AST_MEAN, AST_STD, AudioSettings
 from gatefuse_plugins.data.msrvtt.clips import ClipReader
 from gatefuse_plugins.data.msrvtt.features import locate_features
 from gatefuse_plugins.data.msrvtt.frames import frame_files
-from gatefuse_plugins.data.msrvtt.places import AUDIO_FOLDERS, locate_audio, locate_videos, video_places
+from gatefuse_plugins.data.msrvtt.options import whole_number_faults
+from gatefuse_plugins.data.msrvtt.places import audio_places, locate_audio, locate_videos, video_places
 from gatefuse_plugins.errors import ConfigError, DataError
 from gatefuse_plugins.registry import DATASETS
 
@@ -82,8 +83,9 @@ class MSRVTTDataset(BatchedDataset):
     ) -> None:
         check_choice("split", split, SPLITS)
         check_choice("role", role, ROLES)
-        if min(num_frames, frame_size) < 1:
-            raise ConfigError(f"{num_frames=} and {frame_size=} must be at least 1")
+        sizes = {"val_videos": val_videos, "num_frames": num_frames, "frame_size": frame_size}
+        if wrong := whole_number_faults(sizes, {"val_videos": 0}):
+            raise ConfigError("MSRVTTDataset: " + "; ".join(wrong))
         self.role, self.data_root = role, Path(data_root)
         self.annotations = self._read(split, val_videos)
         self.subject = f"{self.annotations.identity['name']} {self.annotations.identity['split']}"
@@ -145,6 +147,9 @@ class MSRVTTDataset(BatchedDataset):
         faults = Faults()
         found = read_msrvtt(self.data_root, split, val_videos, faults)
         faults.raise_if_any(f"{found.identity['name']} {split}")
+        shared = [] if split == "val" else videos_in_both(self.data_root)
+        if shared:
+            found.notes.append(f"{len(shared)} test video(s) are in the training file too: test figures will flatter")
         return found
 
     def _locate_videos(self, folder: str | Path | None, features: str | Path | None) -> dict[str, Path]:
@@ -153,7 +158,7 @@ class MSRVTTDataset(BatchedDataset):
             found, places = locate_features(features, names), str(features)
         else:
             found = locate_videos(self.data_root, names, folder)
-            places = video_places(self.data_root) if folder is None else str(folder)
+            places = video_places(self.data_root) if folder is None else f"{folder} (pictures or a film of each)"
         missing = [name for name in names if name not in found]
         faults.add(f"videos of which nothing lies in {places}", *missing)
         hollow = [path for path in found.values() if path.is_dir() and not frame_files(path)]
@@ -165,6 +170,6 @@ class MSRVTTDataset(BatchedDataset):
         names = self.annotations.videos
         found = locate_audio(self.data_root, names, folder) if features is None else locate_features(features, names)
         if not found:
-            place = features or folder or f"{self.data_root} (nor its folders {', '.join(filter(None, AUDIO_FOLDERS))})"
+            place = features or folder or audio_places(self.data_root)
             raise DataError(f"{self.subject}: no video has audio in {place}; use_audio=False trains on the video alone")
         return found

@@ -9,7 +9,7 @@ import pytest
 from clip_sets import write_captions, write_csv, write_msrvtt
 
 from gatefuse_plugins.data.base_faults import Faults
-from gatefuse_plugins.data.msrvtt.annotations import ClipAnnotations, read_msrvtt
+from gatefuse_plugins.data.msrvtt.annotations import ClipAnnotations, read_msrvtt, videos_in_both
 from gatefuse_plugins.errors import DataError
 
 
@@ -44,7 +44,7 @@ def test_repeated_ids_are_counted_in_training_and_refused_in_testing(tmp_path: P
     write_csv(tmp_path / "MSRVTT_train.9k.csv", [("video0", ""), ("video0", ""), ("video1", "")])
     train, faults = read(tmp_path, "train")
     assert faults == {} and train.videos == ["video0", "video1"] and len(train.captions) == 4
-    assert train.notes == ["1 video id(s) stand more than once in MSRVTT_train.9k.csv, used once"]
+    assert train.notes[1:] == ["1 video id(s) stand more than once in MSRVTT_train.9k.csv, used once"]
     write_csv(tmp_path / "MSRVTT_JSFUSION_test.csv", [("video7", "a"), ("video7", "b")])
     (items,) = read(tmp_path, "test")[1].values()
     assert items == ["video7"]
@@ -61,12 +61,76 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert faults["sentences without a video_id and a caption, both strings"] == ["entry 1", "entry 2"]
 
 
+HEADER = "key,vid_key,video_id,sentence\n"
+TORN = [
+    ("r,m,video7,a red, blue and green thing\nr,m,video8,b\n", "lines with more values than columns", "2"),
+    ('r,m,video7,"a\nr,m,video8,b"\n\nr,m,video9,c\n', "rows over several lines", "3"),
+    ('r,m,video7,a\n\nr,m,video8,"b\nr,m,video9,c\n', "not valid CSV", "the row after line 3: unexpected end of data"),
+    ('r,m,video7,"a" dog\n', "not valid CSV", "the row after line 1: ',' expected after '\"'"),
+]
+
+
+@pytest.mark.parametrize(("rows", "kind", "offender"), TORN)
+def test_unquoted_commas_and_open_quotes_change_no_caption(tmp_path: Path, rows: str, kind: str, offender: str) -> None:
+    write_msrvtt(tmp_path)
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text(HEADER + rows)
+    (fault,) = read(tmp_path, "test")[1].items()
+    assert fault[0].startswith(f"{tmp_path / 'MSRVTT_JSFUSION_test.csv'}: {kind}")
+    assert "expected" in fault[0] and fault[1] == [offender]
+
+
+def test_quoted_captions_are_read_whole(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    rows = 'r,m,video7,"a red, ""blue"" thing"\r\nr,m,video8,say "hi"\r\n'
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_bytes((HEADER + rows).encode("utf-8-sig"))
+    found, faults = read(tmp_path, "test")
+    assert faults == {} and found.captions == ['a red, "blue" thing', 'say "hi"']
+
+
+def test_missing_columns_are_listed_with_what_is_there(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    (tmp_path / "MSRVTT_JSFUSION_test.csv").write_text("key,vid_key,sentences\n1,2,3\n")
+    (items,) = read(tmp_path, "test")[1].values()
+    assert len(items) == 2 and items[0].startswith("video_id; did you mean ")
+    assert items[1].startswith("sentence; did you mean 'sentences'")
+
+
+def test_an_empty_training_file_is_one_fault(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    (tmp_path / "MSRVTT_train.9k.csv").write_text("video_id\n")
+    for split in ("train", "val"):
+        (kind,) = read(tmp_path, split, 1)[1]
+        assert kind.startswith("annotation files without a single video")
+
+
+def test_other_numbers_of_videos_and_test_videos_in_training_are_told(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    assert read(tmp_path, "train")[0].notes[0].startswith("MSRVTT_train.9k.csv names 4 videos, not 9000: figures")
+    assert read(tmp_path, "test")[0].notes[0].startswith("MSRVTT_JSFUSION_test.csv names 2 videos")
+    assert videos_in_both(tmp_path) == []
+    write_csv(tmp_path / "MSRVTT_train.9k.csv", [(f"video{i}", "") for i in range(9000)])
+    assert not any("do not compare" in note for note in read(tmp_path, "train")[0].notes)
+    assert videos_in_both(tmp_path) == ["video7", "video8"]
+    (tmp_path / "MSRVTT_train.9k.csv").unlink()
+    assert videos_in_both(tmp_path) == []
+
+
+def test_a_byte_order_mark_and_malformed_sources_are_passed_over(tmp_path: Path) -> None:
+    write_msrvtt(tmp_path)
+    content = json.loads((tmp_path / "MSRVTT_data.json").read_text())
+    content["videos"] = [{"video_id": ["video0"], "url": "A"}, {"video_id": "video3", "url": "A"}, 5]
+    (tmp_path / "MSRVTT_data.json").write_text(json.dumps(content), encoding="utf-8-sig")
+    found, faults = read(tmp_path, "val", 1)
+    assert faults == {} and found.captions == ["a3"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("MSRVTT_train.9k.csv", b"key,name\n1,2\n", "lacks the column"),
+        ("MSRVTT_train.9k.csv", b"key,name\n1,2\n", "the first line lacks columns, expected video_id"),
         ("MSRVTT_train.9k.csv", b"video_id\n\xff\xfe\n", "unreadable"),
         ("MSRVTT_train.9k.csv", b"video_id\n", "without a single video"),
+        ("MSRVTT_train.9k.csv", b"", "the first line lacks columns, expected video_id"),
         ("MSRVTT_data.json", b'{"sentences": [', "unreadable"),
         ("MSRVTT_data.json", b"[]", "without a list 'sentences'"),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clip_sets import SMALL, write_frames, write_msrvtt, write_wav
+from clip_sets import SMALL, write_csv, write_frames, write_msrvtt, write_wav
 
 from gatefuse_plugins.data.msrvtt import MSRVTTDataset, read_waveform, spectrogram
 from gatefuse_plugins.data.transforms import CLIP_MEAN, CLIP_STD
@@ -60,11 +60,11 @@ def test_short_videos_are_padded_and_one_frame_is_enough(root: Path) -> None:
 
 def test_missing_audio_is_counted_and_a_batch_of_it_is_well_formed(root: Path, capsys) -> None:
     dataset = MSRVTTDataset(root, "train", **SMALL)
-    assert dataset.notes == ["1 of 4 videos have no audio, their audio is masked"]
+    assert dataset.notes[1:] == ["1 of 4 videos have no audio, their audio is masked"]
     batch = dataset[[2, 3]]
     assert batch["audio"].shape == (2, 20, 6) and not batch["audio_mask"].any() and (batch["audio"] == 0).all()
     silent = MSRVTTDataset(root, "train", use_audio=False, **SMALL)
-    assert silent.notes == [] and "audio" not in silent[[0]]
+    assert len(silent.notes) == 1 and "audio" not in silent[[0]]
 
 
 def test_clips_are_kept_in_memory_on_request(root: Path) -> None:
@@ -97,6 +97,8 @@ def test_options_are_checked(root: Path) -> None:
         MSRVTTDataset(root, "trian", **SMALL)
     with pytest.raises(ConfigError, match="num_frames=0"):
         MSRVTTDataset(root, **(SMALL | {"num_frames": 0}))
+    with pytest.raises(ConfigError, match=r"val_videos=2\.0, expected a whole number of at least 0; nearest: 2"):
+        MSRVTTDataset(root, val_videos=2.0, **SMALL)
     with pytest.raises(DataError, match="use_audio=False trains on the video alone"):
         MSRVTTDataset(root, audio_folder=root / "frames", **SMALL)
     with pytest.raises(DataError, match="no such folder"):
@@ -105,6 +107,14 @@ def test_options_are_checked(root: Path) -> None:
     assert bare.metainfo["captions"][0] == "a0"
     with pytest.raises(ConfigError, match="annotations_only"):
         bare[[0]]
+
+
+def test_test_videos_in_the_training_file_are_noted(root: Path) -> None:
+    write_csv(root / "MSRVTT_JSFUSION_test.csv", [("video7", "a"), ("video3", "b")])
+    note = "1 test video(s) are in the training file too: test figures will flatter"
+    for split, count in (("train", 1), ("val", 0), ("test", 1)):
+        dataset = MSRVTTDataset(root, split, "eval", val_videos=1, annotations_only=True, **SMALL)
+        assert dataset.notes.count(note) == count
 
 
 def test_other_folders_features_and_pickling(root: Path, tmp_path: Path) -> None:

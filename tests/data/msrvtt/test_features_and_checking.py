@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from clip_sets import SMALL, write_msrvtt, write_wav
+from clip_sets import SMALL, write_csv, write_msrvtt, write_wav
 from scipy.io import wavfile
 from torch import Tensor, nn
 
@@ -85,7 +85,7 @@ def test_a_sound_set_has_no_faults(tmp_path: Path) -> None:
     assert faults.by_kind == {} and seen == [(1, 4), (2, 4), (3, 4), (4, 4), (1, 2), (2, 2)]
     train = splits["train"]
     assert (train.videos, train.captions, train.readable, train.with_audio, train.silent) == (4, 8, 4, 3, 0)
-    assert train.notes == ["1 video(s) without audio, masked in training"]
+    assert train.notes[1:] == ["1 video(s) without audio, masked"]
     assert splits["test"].captions == 2
 
 
@@ -94,13 +94,25 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     shutil.rmtree(root / "frames/video0")
     (root / "frames/video2/000003.png").write_bytes(b"torn")
     (root / "audio/video3.wav").write_bytes(b"torn")
-    wavfile.write(root / "audio/video7.wav", 44100, np.zeros((4410, 2), dtype=np.int16))
+    wavfile.write(root / "audio/video7.wav", 44100, np.full((4410, 2), 700, dtype=np.int16))
     write_wav(root / "audio/video1.wav")
     splits = check_clips(root, faults)
     found = {kind.split(" (")[0]: items for kind, items in faults.by_kind.items()}
     assert found["missing videos"] == ["video0 (audio alone)"]
     assert "000003.png" in found["unreadable videos"][0] and "video3.wav" in found["unreadable audio files"][0]
     assert (splits["train"].readable, splits["train"].with_audio) == (2, 2)
-    assert splits["test"].notes == ["1 video(s) whose audio is silent, used as it is"]
+    assert splits["test"].notes[1:] == ["1 video(s) whose audio is silent, used as it is"]
     nothing = Faults()
     assert check_clips(tmp_path / "elsewhere", nothing) == {} and "annotation folders not found" in nothing.by_kind
+
+
+def test_what_training_refuses_or_cannot_know_is_a_fault(tmp_path: Path) -> None:
+    root, faults = write_msrvtt(tmp_path, without_audio=("video7", "video8")), Faults()
+    write_csv(root / "MSRVTT_JSFUSION_test.csv", [("video8", "a"), ("video2", "b"), ("video7", "c")])
+    (root / "audio/video2.wav").unlink()
+    check_clips(root, faults)
+    found = {kind.split(" (")[0]: items for kind, items in faults.by_kind.items()}
+    shared = f"{root}: videos of MSRVTT_JSFUSION_test.csv that MSRVTT_train.9k.csv names too, expected none"
+    assert found == {"splits without any audio": ["test"], shared: ["video2"]}
+    with pytest.raises(DataError, match="no video has audio"):
+        MSRVTTDataset(root, "test", "eval", **SMALL)
