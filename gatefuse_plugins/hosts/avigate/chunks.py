@@ -14,9 +14,20 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 1 << 28
 """Default bound on temporaries; beyond some hundred pairs at a time nothing gets faster."""
+CPU_MAX_BYTES = 1 << 25
+"""The same on the CPU, where larger chunks leave the caches: at width 64 these are a quarter faster."""
 
 
-def pairs_within(network: AVIGATENetwork, videos: EncodedVideos, texts: EncodedTexts | None, max_bytes: int) -> int:
+def bytes_at_a_time(max_bytes: int | None, device: torch.device) -> int:
+    """``max_bytes``, or for ``None`` what is fastest on ``device``; with autograd smaller chunks cost recomputation."""
+    if max_bytes is not None:
+        return max_bytes
+    return CPU_MAX_BYTES if device.type == "cpu" and not torch.is_grad_enabled() else MAX_BYTES
+
+
+def pairs_within(
+    network: AVIGATENetwork, videos: EncodedVideos, texts: EncodedTexts | None, max_bytes: int | None
+) -> int:
     """How many pairs may be fused at a time so that their temporaries stay within ``max_bytes``; at least 1.
 
     Live at once are about 10 tensors of a pair's frames (input, normalised, FFN hidden layer of 4, projections), with
@@ -31,7 +42,8 @@ def pairs_within(network: AVIGATENetwork, videos: EncodedVideos, texts: EncodedT
     numbers += blocks * (6 if grad else 2) * videos.audio.shape[1:].numel()
     if texts is not None:
         numbers += blocks * 2 * texts.tokens.shape[1:].numel()
-    return max(1, max_bytes // (numbers * videos.frames.element_size()))
+    most = bytes_at_a_time(max_bytes, videos.frames.device)
+    return max(1, most // (numbers * videos.frames.element_size()))
 
 
 def chunks(count: int, step: int) -> Iterator[slice]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from gatefuse_plugins.errors import ConfigError, DataError
 from gatefuse_plugins.evaluation.recall import target_ranks
 from gatefuse_plugins.evaluation.video import video_summary, video_to_text_ranks
-from gatefuse_plugins.hosts.avigate.scoring import MAX_BYTES, two_stage_scores
+from gatefuse_plugins.hosts.avigate.scoring import two_stage_scores
 from gatefuse_plugins.hosts.avigate.sets import join_predictions, tensors_of
 from gatefuse_plugins.registry import METRICS
 
@@ -30,10 +30,10 @@ class MSRVTTMetric(BaseMetric):
     Args:
         rerank: score a query's ``rerank`` best candidates of a text-free first stage alone, for large galleries.
             ``None`` scores all pairs.
-        max_bytes: bound on the temporaries of scoring.
+        max_bytes: bound on the temporaries of scoring, see :func:`score_all_pairs`.
 
     Raises:
-        ConfigError: ``rerank`` is no whole number, or ``rerank`` or ``max_bytes`` is below 1.
+        ConfigError: ``rerank`` or ``max_bytes`` is no int of at least 1.
     """
 
     default_prefix = "msrvtt"
@@ -41,16 +41,15 @@ class MSRVTTMetric(BaseMetric):
     def __init__(
         self,
         rerank: int | None = None,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int | None = None,
         collect_device: str = "cpu",
         prefix: str | None = None,
         collect_dir: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
-        if rerank is not None and (not isinstance(rerank, int) or isinstance(rerank, bool)):
-            raise ConfigError(f"MSRVTTMetric: {rerank=}; expected a whole number of candidates, or None for all")
-        if min(max_bytes, 1 if rerank is None else rerank) < 1:
-            raise ConfigError(f"MSRVTTMetric: {rerank=} and {max_bytes=} must be at least 1")
+        for name, value in (("rerank", rerank), ("max_bytes", max_bytes)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+                raise ConfigError(f"MSRVTTMetric: {name}={value!r}, expected None or an int of at least 1")
         self.rerank, self.max_bytes = rerank, max_bytes
         self._scorer: Any = None
 

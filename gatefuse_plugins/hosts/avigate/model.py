@@ -14,7 +14,7 @@ from gatefuse_plugins.hosts.avigate.losses import adaptive_margin, same_video, s
 from gatefuse_plugins.hosts.avigate.network import MAX_LOGIT_SCALE, AVIGATENetwork
 from gatefuse_plugins.hosts.avigate.options import TrainingOptions
 from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
-from gatefuse_plugins.hosts.avigate.scoring import MAX_BYTES, embed_videos, score_all_pairs, text_free_scores
+from gatefuse_plugins.hosts.avigate.scoring import embed_videos, score_all_pairs, text_free_scores
 from gatefuse_plugins.hosts.avigate.similarity import text_vectors
 from gatefuse_plugins.hosts.distributed import gather_padded, gather_with_grad
 
@@ -83,7 +83,7 @@ class AVIGATE(AVIGATENetwork, BaseModel):
             return score_all_pairs(self, texts, videos, self.training_options.max_bytes)
         return {"loss_contrastive": self.contrastive_loss(texts, videos, video_id)}
 
-    def score(self, texts: EncodedTexts, videos: EncodedVideos, max_bytes: int = MAX_BYTES) -> Tensor:
+    def score(self, texts: EncodedTexts, videos: EncodedVideos, max_bytes: int | None = None) -> Tensor:
         """(T, V) similarity by which evaluation ranks; see :func:`score_all_pairs`."""
         return score_all_pairs(self, texts, videos, max_bytes)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from gatefuse_plugins.errors import ConfigError, suggestion
-from gatefuse_plugins.hosts.avigate.chunks import MAX_BYTES, chunks, pairs_within
+from gatefuse_plugins.hosts.avigate.chunks import chunks, pairs_within
 from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
 from gatefuse_plugins.hosts.avigate.similarity import (
     VideoVectors,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DIRECTIONS = ("text_to_video", "video_to_text")
 
 
-def embed_videos(network: AVIGATENetwork, videos: EncodedVideos, max_bytes: int = MAX_BYTES) -> VideoVectors:
+def embed_videos(network: AVIGATENetwork, videos: EncodedVideos, max_bytes: int | None = None) -> VideoVectors:
     """Vectors of the text-free pass: the model itself where no gate sees text, else the first stage of two."""
     step = pairs_within(network, videos, None, max_bytes)
     parts = [
@@ -41,7 +41,7 @@ def embed_videos(network: AVIGATENetwork, videos: EncodedVideos, max_bytes: int 
 
 
 def text_free_scores(
-    network: AVIGATENetwork, texts: EncodedTexts, videos: EncodedVideos | VideoVectors, max_bytes: int = MAX_BYTES
+    network: AVIGATENetwork, texts: EncodedTexts, videos: EncodedVideos | VideoVectors, max_bytes: int | None = None
 ) -> Tensor:
     """(T, V) similarity with videos fused without text, once each."""
     vectors = videos if isinstance(videos, VideoVectors) else embed_videos(network, videos, max_bytes)
@@ -50,7 +50,7 @@ def text_free_scores(
 
 
 def score_all_pairs(
-    network: AVIGATENetwork, texts: EncodedTexts, videos: EncodedVideos, max_bytes: int = MAX_BYTES
+    network: AVIGATENetwork, texts: EncodedTexts, videos: EncodedVideos, max_bytes: int | None = None
 ) -> Tensor:
     """(T, V) similarity of every text and every video fused with that text.
 
@@ -58,8 +58,8 @@ def score_all_pairs(
         network: a model whose gates do not see text fuses each video once.
         texts: T texts.
         videos: V videos.
-        max_bytes: bound on temporaries beyond inputs and result. With autograd, chunks that do not fit together are
-            recomputed in the backward pass.
+        max_bytes: bound on temporaries beyond inputs and result; ``None`` is 32 MiB on the CPU, else 256 MiB. With
+            autograd, chunks that do not fit together are recomputed in the backward pass.
     """
     if not network.text_conditioned:
         return text_free_scores(network, texts, videos, max_bytes)
@@ -78,7 +78,7 @@ def score_pairs(
     videos: EncodedVideos,
     text_rows: Tensor,
     video_rows: Tensor,
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> Tensor:
     """(P,) similarity of text ``text_rows[p]`` and video ``video_rows[p]``; otherwise as :func:`score_all_pairs`."""
     order = video_rows.argsort(stable=True)
@@ -96,7 +96,7 @@ def two_stage_scores(
     videos: EncodedVideos,
     k: int,
     direction: str = "text_to_video",
-    max_bytes: int = MAX_BYTES,
+    max_bytes: int | None = None,
 ) -> Tensor:
     """(T, V) scores for ranking in one direction: the k best of the text-free pass are re-ranked text-conditioned.
 
@@ -132,7 +132,7 @@ def _score_sorted(
     videos: EncodedVideos,
     count: int,
     pairs: Callable[[Tensor], tuple[Tensor, Tensor]],
-    max_bytes: int,
+    max_bytes: int | None,
 ) -> Tensor:
     """(count,) scores of ``pairs``, which gives rows of text and of video of places 0..count - 1, sorted by video."""
     step = pairs_within(network, videos, texts, max_bytes)

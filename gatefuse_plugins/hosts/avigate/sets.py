@@ -17,7 +17,6 @@ from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.evaluation.leakage import LeakReport, check_leakage
 from gatefuse_plugins.hosts.avigate.model import AVIGATE
 from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
-from gatefuse_plugins.hosts.avigate.scoring import MAX_BYTES
 
 _VIDEO_KEYS = tuple(item.name for item in fields(EncodedVideos))
 
@@ -80,7 +79,7 @@ def encode_set(model: AVIGATE, loader: DataLoader) -> tuple[EncodedTexts, Encode
 
 
 @torch.no_grad()
-def find_leaks(model: AVIGATE, loader: DataLoader, max_bytes: int = MAX_BYTES) -> LeakReport:
+def find_leaks(model: AVIGATE, loader: DataLoader, max_bytes: int | None = None) -> LeakReport:
     """:func:`check_leakage` of ``model.score`` on the videos of ``loader``, each with its first caption.
 
     Scores are those of a copy in float64, where the device has it: a leak through gates that are next to shut, as all

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gatefuse_plugins.gates.gate import masked_mean
+from gatefuse_plugins.hosts.avigate.chunks import bytes_at_a_time
 from gatefuse_plugins.hosts.avigate.rows import Rows
 
 
@@ -54,7 +55,7 @@ def pair_similarity(texts: Tensor, videos: VideoVectors, scale: Tensor, temperat
 
 
 def all_pairs_similarity(
-    texts: Tensor, videos: VideoVectors, scale: Tensor, temperature: float = 1.0, max_bytes: int = 1 << 28
+    texts: Tensor, videos: VideoVectors, scale: Tensor, temperature: float = 1.0, max_bytes: int | None = None
 ) -> Tensor:
     """Similarity of every text and every video: ``texts`` (T, D), V videos -> (T, V).
 
@@ -62,7 +63,8 @@ def all_pairs_similarity(
     """
     count, length, dim = videos.frames.shape
     flat = videos.frames.reshape(count * length, dim).T
-    step = max(1, max_bytes // (4 * texts.element_size() * max(1, count * length)))
+    most = bytes_at_a_time(max_bytes, texts.device)
+    step = max(1, most // (4 * texts.element_size() * max(1, count * length)))
     rows = []
     for part in texts.split(step):
         local = (part @ flat).view(len(part), count, length)
