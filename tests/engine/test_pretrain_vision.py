@@ -12,7 +12,8 @@ from gatefuse_plugins.data.scenes import SceneSetConfig, make_cirr_scenes
 from gatefuse_plugins.data.scenes.clusters import make_split
 from gatefuse_plugins.data.scenes.rendering import render
 from gatefuse_plugins.data.scenes.vocabulary import scene_attributes
-from gatefuse_plugins.engine.pretrain_vision import load_or_pretrain, normalise, pretrain_tiny_encoder
+from gatefuse_plugins.engine.cell_heads import normalise
+from gatefuse_plugins.engine.pretrain_vision import load_or_pretrain, pretrain_tiny_encoder
 from gatefuse_plugins.errors import CheckpointError, ConfigError, DataError, WeightsUnavailableError
 from gatefuse_plugins.hosts.blip2_cir.vision.tiny import TinyPatchEncoder
 from gatefuse_plugins.registry import MODELS
