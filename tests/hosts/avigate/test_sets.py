@@ -139,7 +139,7 @@ def test_sets_encoded_in_half_precision_are_scored_in_the_models_own(options: di
 
 def test_bad_use_of_the_metric_is_named() -> None:
     for odd in (1.5, True, "50"):
-        with pytest.raises(ConfigError, match=f"rerank={odd!r}; expected a whole number of candidates"):
+        with pytest.raises(ConfigError, match=f"rerank={odd!r}, expected None or an int of at least 1"):
             MSRVTTMetric(rerank=odd)
     with pytest.raises(ConfigError, match="rerank=0"):
         MSRVTTMetric(rerank=0)
