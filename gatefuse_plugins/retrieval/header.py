@@ -12,7 +12,8 @@ from gatefuse_plugins.retrieval.kinds import KINDS
 
 FORMAT = 2
 HEADER_FILE, ITEMS_FILE = "index.json", "items.json"
-HEADER_TYPES: Mapping[str, type] = {
+_Types = Mapping[str, Any]  # what isinstance() takes
+HEADER_TYPES: _Types = {
     "format": int,
     "kind": str,
     "dataset": dict,
@@ -22,9 +23,12 @@ HEADER_TYPES: Mapping[str, type] = {
     "arrays": dict,
     "items_sha256": str,
 }
-ARRAY_TYPES: Mapping[str, type] = {"shape": list, "dtype": str, "sha256": str}
+PICTURE_TYPES: _Types = {"transform": list, "token_dtype": str | None}
+"""Of pictures also: how a new one becomes a query."""
+DATASET_TYPES: _Types = {"name": str, "split": str}
+ARRAY_TYPES: _Types = {"shape": list, "dtype": str, "sha256": str}
 REMEDY = "make the index again: tools/index_gallery.py --force"
-_WORDS = {int: "a number", str: "a string", dict: "an object", list: "a list"}
+_WORDS = {int: "a number", str: "a string", str | None: "a string or null", dict: "an object", list: "a list"}
 
 
 def read_header(folder: Path) -> dict[str, Any]:
@@ -40,6 +44,9 @@ def read_header(folder: Path) -> dict[str, Any]:
     _check_entries(path, "the header", header, HEADER_TYPES)
     if (kind := KINDS.get(header["kind"])) is None:
         raise DataError(f"{path}: kind {header['kind']!r} is unknown{suggestion(header['kind'], KINDS)}; {REMEDY}")
+    if header["kind"] == "image":
+        _check_entries(path, "the header", header, PICTURE_TYPES)
+    _check_entries(path, "dataset", header["dataset"], DATASET_TYPES)
     if set(header["arrays"]) != set(kind.arrays):
         raise DataError(
             f"{path}: names arrays {sorted(header['arrays'])}, expected {sorted(kind.arrays)} of {kind.name}s; {REMEDY}"
@@ -64,7 +71,7 @@ def read_items(folder: Path) -> tuple[list[str], list[str | None]]:
     return items["names"], items["paths"]
 
 
-def _check_entries(path: Path, what: str, found: Any, types: Mapping[str, type]) -> None:
+def _check_entries(path: Path, what: str, found: Any, types: _Types) -> None:
     if not isinstance(found, dict):
         raise DataError(f"{path}: {what} is {found!r:.60}, expected an object with {', '.join(types)}; {REMEDY}")
     for key, kind in types.items():

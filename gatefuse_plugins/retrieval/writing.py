@@ -55,7 +55,8 @@ def write_index(
 
     Args:
         folder: see :func:`check_target`, also for the errors; a link stays and gets the index where it points.
-        header: the entries of :data:`~gatefuse_plugins.retrieval.header.HEADER_TYPES` but those about the files.
+        header: the entries of :data:`~gatefuse_plugins.retrieval.header.HEADER_TYPES` but those about the files;
+            of pictures, also of ``PICTURE_TYPES``.
         names: V names.
         paths: V files or ``None``.
         vectors: of the V items, in the dtype to be stored.

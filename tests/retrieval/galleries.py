@@ -23,6 +23,8 @@ DIM = 4
 def header(kind: str = "video", **changes: object) -> dict:
     identity = {"name": "toy", "split": "test", "digest": "0", "embedded": True}
     stated = {"kind": kind, "dataset": identity, "checkpoint": "c.pth", "checkpoint_sha256": "ab" * 32, "model": {}}
+    if kind == "image":
+        stated |= {"transform": [], "token_dtype": None}
     return stated | changes
 
 

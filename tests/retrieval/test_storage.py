@@ -185,6 +185,9 @@ def test_a_file_of_another_index_is_named(tmp_path: Path, name: str) -> None:
         GalleryIndex.open(tmp_path / "mine")
 
 
+PICTURES = {"kind": "image", "transform": [], "token_dtype": None}
+
+
 @pytest.mark.parametrize(
     "file, changes, message",
     [
@@ -192,7 +195,10 @@ def test_a_file_of_another_index_is_named(tmp_path: Path, name: str) -> None:
         ("index.json", {"arrays": []}, r"arrays of the header is \[\], expected an object"),
         ("index.json", {"dataset": "msrvtt"}, "dataset of the header is 'msrvtt', expected an object"),
         ("index.json", {"kind": "vidoe"}, "kind 'vidoe' is unknown.*video"),
-        ("index.json", {"kind": "image"}, r"names arrays .*'pooled'.*, expected \['offsets', 'vectors'\] of images"),
+        ("index.json", {"dataset": {"name": "toy"}}, "dataset lacks split"),
+        ("index.json", {"kind": "image"}, "the header lacks transform"),
+        ("index.json", PICTURES | {"token_dtype": 16}, "is 16, expected a string or null"),
+        ("index.json", PICTURES, r"names arrays .*'pooled'.*, expected \['offsets', 'vectors'\] of images"),
         ("index.json", {"checkpoint_sha256": 1}, "checkpoint_sha256 of the header is 1, expected a string"),
         ("items.json", None, "the file is None, expected an object with names, paths"),
         ("items.json", {"names": 5}, "names of the file is 5, expected a list"),
