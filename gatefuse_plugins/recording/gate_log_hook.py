@@ -24,6 +24,7 @@ from gatefuse_plugins.recording.log_writer import GateLogWriter
 from gatefuse_plugins.recording.own_pairs import OwnPairs, record_own_pairs
 from gatefuse_plugins.recording.recorder import record_gates
 from gatefuse_plugins.recording.recording import GateRecording
+from gatefuse_plugins.recording.tap_hooks import refuse_compiled
 from gatefuse_plugins.registry import HOOKS
 
 ROW_KEYS = ("sample_index", "query_index")
@@ -73,6 +74,7 @@ class GateLogHook(Hook):
         dataset: Any = runner.test_dataloader.dataset
         info = getattr(dataset, "metainfo", {})
         if isinstance(model, AVIGATE):
+            refuse_compiled(model, taps)  # now, not after the evaluation
             self._pairs = OwnPairs.of(info)
             names: Sequence[tuple[Any, Any]] = [(name, name) for name in self._pairs.names]
         elif (rows := info.get("annotations", info.get("reference"))) is not None:

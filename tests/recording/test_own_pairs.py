@@ -17,6 +17,7 @@ import torch.multiprocessing as mp
 from tiny_avigate import tiny_avigate, tiny_batch
 from torch import Tensor
 
+from gatefuse_plugins.errors import GatefuseError
 from gatefuse_plugins.gates import gate_taps
 from gatefuse_plugins.hosts.avigate import AVIGATE, embed_videos, score_pairs
 from gatefuse_plugins.recording import GateStore, read_gate_log
@@ -118,6 +119,14 @@ def test_the_first_videos_alone(tmp_path: Path) -> None:
     assert [entry.qid for entry in entries] == ["v0", "v1"]
     evaluate(model, GateLogHook(str(tmp_path), "test", 3, str(tmp_path / "store")), batches())
     assert list(GateStore(tmp_path / "store").samples) == ["v0", "v1", "v3"]
+
+
+def test_a_compiled_fusion_is_refused_before_the_evaluation(tmp_path: Path) -> None:
+    model = tiny_avigate().eval()
+    model.transformerClip = torch.compile(model.transformerClip)
+    with pytest.raises(GatefuseError, match="compiled"):
+        evaluate(model, GateLogHook(str(tmp_path)), [])
+    assert list(tmp_path.iterdir()) == []
 
 
 def rank_main(rank: int, folder: str) -> None:
