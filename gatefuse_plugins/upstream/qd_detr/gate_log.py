@@ -11,18 +11,9 @@ from mmengine.logging import print_log
 from torch import nn
 
 from gatefuse_plugins.recording.fusion_taps import fusion_taps, gating_type
-from gatefuse_plugins.recording.jsonlines import entry_of, to_line
-from gatefuse_plugins.recording.log_parts import (
-    LogPart,
-    check_count,
-    check_log_path,
-    join_parts,
-    log_path,
-    samples_to_log,
-)
+from gatefuse_plugins.recording.log_parts import check_count, check_log_path, log_path, samples_to_log
+from gatefuse_plugins.recording.log_writer import GateLogWriter
 from gatefuse_plugins.recording.recorder import record_gates
-from gatefuse_plugins.recording.storage import GateStoreWriter
-from gatefuse_plugins.recording.value_sinks import TapValues, ValuesSink
 
 
 @contextlib.contextmanager
@@ -55,42 +46,16 @@ def write_gates(
         print_log(f"--gate_log: {type(model).__name__} has no gates; nothing is logged", "current")
         yield
         return
-    limit = samples_to_log(count, len(samples))
-    log = log_path(folder, split, count, len(samples), path)
-    check_log_path(log, "--gate_save_path")
-    logged = 0
-    with contextlib.ExitStack() as scope:
-        taker = _lines(scope, log, model, samples) if log.suffix == ".jsonl" else _store(scope, log, taps, samples)
-
-        def take(rows: Sequence[Any], values: list[TapValues]) -> None:
-            nonlocal logged
-            wanted = [at for at, row in enumerate(rows) if int(row) < limit]
-            logged += len(wanted)
-            if wanted:
-                taker([int(rows[at]) for at in wanted], [found.take(wanted) for found in values])
-
-        sink = ValuesSink(take, half=log.suffix != ".jsonl")
-        with record_gates(model, list(taps), reduce="moments", sinks=[sink]):
+    path_of_log = log_path(folder, split, count, len(samples), path)
+    check_log_path(path_of_log, "--gate_save_path")
+    names = [(sample["qid"], sample["vid"]) for sample in samples[: samples_to_log(count, len(samples))]]
+    log = GateLogWriter(path_of_log, taps, names, gating_type(model), shared=False)
+    try:
+        with record_gates(model, list(taps), reduce="moments", sinks=[log.sink]):
             yield
+    finally:
+        logged = log.close()
     if logged:
-        print_log(f"gates of {logged} samples written to {log}", "current")
+        print_log(f"gates of {logged} samples written to {log.path}", "current")
     else:
         print_log("--gate_log: no gate gave values per sample in a forward of the model; nothing is logged", "current")
-
-
-def _lines(scope: contextlib.ExitStack, log: Path, model: nn.Module, samples: Sequence[Mapping[str, Any]]) -> Any:
-    part, gating = LogPart(log, 0), gating_type(model)
-    scope.callback(lambda: join_parts(log, 1, write=part.lines > 0))
-    scope.callback(part.close)
-
-    def take(rows: list[int], values: list[TapValues]) -> None:
-        for at, row in enumerate(rows):
-            sample = samples[row]
-            part.add(row, to_line(entry_of(values, at, sample["qid"], sample["vid"], gating)))
-
-    return take
-
-
-def _store(scope: contextlib.ExitStack, folder: Path, taps: Any, samples: Sequence[Mapping[str, Any]]) -> Any:
-    writer = scope.enter_context(GateStoreWriter(folder, taps))
-    return lambda rows, values: writer.append([samples[row]["qid"] for row in rows], values)
