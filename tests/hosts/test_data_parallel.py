@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import run_two_ranks
 from tiny_hosts import FUSION, tiny_batch, tiny_host
 from torch import Tensor, nn
 
@@ -44,10 +44,7 @@ def rank_main(rank: int, folder: str) -> None:
 
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path) -> None:
-    # fork, since spawned children could not import this file by the name that pytest gives it
-    context = mp.start_processes(rank_main, (str(tmp_path),), nprocs=2, start_method="fork", join=False)
-    while not context.join(timeout=60):
-        pass
+    run_two_ranks(rank_main, tmp_path)
     loss, gradients = losses_and_gradients(tiny_host(**OPTIONS), shared_batch())
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from injection_hosts import RULES, Encoder, inputs, stir
+from ranks import run_two_ranks
 from torch import Tensor, nn
 
 from gatefuse_plugins.errors import ConfigError
@@ -45,10 +45,7 @@ def rank_main(rank: int, folder: str) -> None:
 
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path) -> None:
-    # fork, since spawned children could not import this file by the name that pytest gives it
-    context = mp.start_processes(rank_main, (str(tmp_path),), nprocs=2, start_method="fork", join=False)
-    while not context.join(timeout=60):
-        pass
+    run_two_ranks(rank_main, tmp_path)
     expected = gradients(host(), inputs())
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from gated_models import Direct, gate_values
+from ranks import run_two_ranks
 from torch import Tensor, nn
 
 from gatefuse_plugins.errors import GatefuseError
@@ -59,10 +59,7 @@ def rank_main(rank: int, folder: str) -> None:
 
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    # fork, since spawned children could not import this file by the name that pytest gives it
-    context = mp.start_processes(rank_main, (str(tmp_path),), nprocs=2, start_method="fork", join=False)
-    while not context.join(timeout=60):
-        pass
+    run_two_ranks(rank_main, tmp_path)
     values = gate_values(SAMPLES)
     model = Learned()
     with record_gates(model) as gates:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import run_two_ranks
 from tiny_avigate import tiny_avigate, tiny_batch
 from torch import Tensor
 
@@ -144,10 +144,7 @@ def rank_main(rank: int, folder: str) -> None:
 
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
 def test_the_main_process_records_for_all(tmp_path: Path) -> None:
-    # fork, since spawned children could not import this file by the name that pytest gives it
-    context = mp.start_processes(rank_main, (str(tmp_path),), nprocs=2, start_method="fork", join=False)
-    while not context.join(timeout=60):
-        pass
+    run_two_ranks(rank_main, tmp_path)
     evaluate(tiny_avigate(query_gate="scalar").eval(), GateLogHook(str(tmp_path), "one"), batches())
     lines = [
         [json.loads(line) for line in (tmp_path / f"gate_logs_{name}_Nall.jsonl").read_text().splitlines()]

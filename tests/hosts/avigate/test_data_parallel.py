@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from ranks import run_two_ranks
 from tiny_avigate import tiny_avigate, tiny_batch
 from torch import Tensor, nn
 
@@ -45,10 +45,7 @@ def rank_main(rank: int, folder: str, variant: str) -> None:
 @pytest.mark.skipif(not dist.is_gloo_available(), reason="torch was built without gloo")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path, variant: str) -> None:
-    # fork, since spawned children could not import this file by the name that pytest gives it
-    context = mp.start_processes(rank_main, (str(tmp_path), variant), nprocs=2, start_method="fork", join=False)
-    while not context.join(timeout=60):
-        pass
+    run_two_ranks(rank_main, tmp_path, variant)
     loss, gradients = loss_and_gradients(tiny_avigate(**VARIANTS[variant]), shared_batch())
     for rank in range(2):
         found = torch.load(tmp_path / f"{rank}.pt")
