@@ -8,11 +8,9 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from gatefuse_plugins.errors import suggestion
+from gatefuse_plugins.hosts.modes import MODES, unknown_mode
 from gatefuse_plugins.hosts.qd_detr.postprocess import saliency_curves
 from gatefuse_plugins.registry import MODELS
-
-MODES = ("loss", "predict", "tensor")
 
 
 @MODELS.register_module()
@@ -61,7 +59,7 @@ class HighlightTransformer(BaseModel):
             ValueError: unknown mode.
         """
         if mode not in MODES:
-            raise ValueError(f"HighlightTransformer mode {mode!r} is unknown{suggestion(mode, MODES)}")
+            raise unknown_mode("HighlightTransformer", mode)
         words = self.text_proj(text)
         clips = self.encoder(
             self.video_proj(video),

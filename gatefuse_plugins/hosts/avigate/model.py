@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from gatefuse_plugins.errors import DataError, suggestion
+from gatefuse_plugins.errors import DataError
 from gatefuse_plugins.hosts.avigate.losses import adaptive_margin, same_video, symmetric_contrastive_loss
 from gatefuse_plugins.hosts.avigate.network import MAX_LOGIT_SCALE, AVIGATENetwork
 from gatefuse_plugins.hosts.avigate.options import TrainingOptions
@@ -17,8 +17,7 @@ from gatefuse_plugins.hosts.avigate.rows import EncodedTexts, EncodedVideos
 from gatefuse_plugins.hosts.avigate.scoring import embed_videos, score_all_pairs, text_free_scores
 from gatefuse_plugins.hosts.avigate.similarity import text_vectors
 from gatefuse_plugins.hosts.distributed import gather_padded, gather_with_grad
-
-MODES = ("loss", "predict", "tensor")
+from gatefuse_plugins.hosts.modes import MODES, unknown_mode
 
 
 class AVIGATE(AVIGATENetwork, BaseModel):
@@ -66,7 +65,7 @@ class AVIGATE(AVIGATENetwork, BaseModel):
             DataError: video or text is missing where the mode needs both; see also the encode methods.
         """
         if mode not in MODES:
-            raise ValueError(f"AVIGATE mode {mode!r} is unknown{suggestion(mode, MODES)}")
+            raise unknown_mode("AVIGATE", mode)
         videos = None
         if video is not None:
             if video_mask is None:

@@ -8,12 +8,10 @@ from collections.abc import Sequence
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from gatefuse_plugins.errors import suggestion
 from gatefuse_plugins.hosts.blip2_cir.losses import max_token_similarity
 from gatefuse_plugins.hosts.blip2_cir.network import ComposedRetrievalNetwork, LossOptions
+from gatefuse_plugins.hosts.modes import MODES, unknown_mode
 from gatefuse_plugins.registry import FUSIONS, MODELS
-
-MODES = ("loss", "predict", "tensor")
 
 
 class Blip2ComposedRetrieval(ComposedRetrievalNetwork, BaseModel):
@@ -46,7 +44,7 @@ class Blip2ComposedRetrieval(ComposedRetrievalNetwork, BaseModel):
             assert reference is not None and target is not None
             return self._weigh(self.losses(reference, target, caption, target_id))
         if mode not in MODES:
-            raise ValueError(f"Blip2ComposedRetrieval mode {mode!r} is unknown{suggestion(mode, MODES)}")
+            raise unknown_mode("Blip2ComposedRetrieval", mode)
         features: dict[str, Tensor] = {}
         pictures = image if image is not None else (target if mode == "tensor" else None)
         if pictures is not None:

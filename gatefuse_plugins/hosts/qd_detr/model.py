@@ -9,15 +9,14 @@ import numpy as np
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from gatefuse_plugins.errors import DataError, suggestion
+from gatefuse_plugins.errors import DataError
+from gatefuse_plugins.hosts.modes import unknown_mode
 from gatefuse_plugins.hosts.qd_detr.criterion import SetCriterion
 from gatefuse_plugins.hosts.qd_detr.front import build_fusion
 from gatefuse_plugins.hosts.qd_detr.inputs import Streams
 from gatefuse_plugins.hosts.qd_detr.network import QDDETRNetwork
 from gatefuse_plugins.hosts.qd_detr.postprocess import build_postprocessor, saliency_curves
 from gatefuse_plugins.registry import MODELS
-
-MODES = ("loss", "predict", "tensor")
 
 
 @MODELS.register_module()
@@ -115,7 +114,7 @@ class QDDETR(QDDETRNetwork, BaseModel):
             return [self._predict(streams, labels)]
         if mode == "tensor":
             return self.detect(streams, negatives=return_negatives)
-        raise ValueError(f"QDDETR mode {mode!r} is unknown{suggestion(mode, MODES)}")
+        raise unknown_mode("QDDETR", mode)
 
     def _predict(self, streams: Streams, labels: Mapping[str, Any]) -> dict[str, Any]:
         lacking = [name for name in ("duration", "sample_index") if name not in labels]
