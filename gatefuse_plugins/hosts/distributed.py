@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import get_rank, get_world_size
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,10 +31,10 @@ def gather_with_grad(tensor: Tensor) -> Tensor:
     Each rank's loss is a mean over its own queries against all targets, so DDP's mean over ranks equals one process
     with the joined batch, in value and in gradient.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if get_world_size() == 1:
         return tensor
     if not tensor.requires_grad:
-        parts = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
+        parts = [torch.empty_like(tensor) for _ in range(get_world_size())]
         dist.all_gather(parts, tensor.contiguous())
         return torch.cat(parts)
     import torch.distributed.nn.functional as dist_fn
@@ -46,7 +47,7 @@ def gather_padded(tensor: Tensor) -> Tensor:
 
     (B,) has no such dimension and is gathered as it is.
     """
-    if tensor.dim() < 2 or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if tensor.dim() < 2 or get_world_size() == 1:
         return gather_with_grad(tensor)
     longest = torch.tensor(tensor.shape[1], device=tensor.device)
     dist.all_reduce(longest, dist.ReduceOp.MAX)
@@ -55,5 +56,4 @@ def gather_padded(tensor: Tensor) -> Tensor:
 
 def own_columns(count: int, device: torch.device) -> Tensor:
     """Columns of the gathered targets that belong to this rank's ``count`` queries."""
-    rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-    return torch.arange(count, device=device) + rank * count
+    return torch.arange(count, device=device) + get_rank() * count
